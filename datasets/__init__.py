@@ -1,0 +1,1 @@
+"""The demonstration store, its windows and its loader."""

@@ -1,0 +1,1 @@
+"""Drivers of real robots, cameras and teleoperation devices."""

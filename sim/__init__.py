@@ -1,0 +1,1 @@
+"""Simulated robots, tasks and suites."""

@@ -1,0 +1,1 @@
+"""The robot-learning command; the only place that imports hydra."""

@@ -1,0 +1,1 @@
+"""Specs, types, protocols and errors that everything else shares; NumPy only."""

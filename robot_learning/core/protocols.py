@@ -3,13 +3,13 @@
 ``tests/contracts`` holds one suite per protocol; every implementation inherits it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 from numpy.typing import NDArray
 
 from robot_learning.core.spec import RobotSpec
-from robot_learning.core.types import Action, End, Goal, Observation, Outcome, Step
+from robot_learning.core.types import Action, End, Goal, Observation, Outcome, Step, Trial
 
 
 @runtime_checkable
@@ -158,5 +158,35 @@ class Policy(Protocol):
             window: Observation keys ``[b, t, ...]`` (oldest first, the first frame repeated at an episode's
                 start) and ``action`` ``[b, t-1, a]``, the actions applied between them (zeros where none was).
             goal: Goal keys ``[b, ...]``, or None to act without a goal.
+        """
+        ...
+
+
+@runtime_checkable
+class TaskSuite(Protocol):
+    """A family of tasks on one robot: what there is to do, and when it is done."""
+
+    @property
+    def name(self) -> str:
+        """Return the suite's name, e.g. ``play_table``."""
+        ...
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """Return the names of its tasks."""
+        ...
+
+    def make_robot(self) -> Robot:
+        """Return a new robot (not yet connected) that this suite's trials run on."""
+        ...
+
+    def trials(self, per_task: int, *, seed: int) -> Sequence[Trial]:
+        """Return ``per_task`` trials of every task, the same ones for the same seed."""
+        ...
+
+    def score(self, trial: Trial, first: Observation, current: Observation) -> float:
+        """Return how far ``trial`` is solved, 0 to 1, comparing the current observation with the first.
+
+        A trial succeeds when the score reaches 1; its result is the highest score of the episode.
         """
         ...

@@ -84,6 +84,27 @@ class Step:
 
 
 @dataclass(frozen=True, eq=False)
+class Trial:
+    """One attempt that an evaluation asks for; the same trials are run by every policy that is compared.
+
+    Attributes:
+        task: Name of the task, for results per task.
+        seed: Seeds the robot's reset and the policy's generator.
+        goal: What the actor is told to reach; empty for none.
+        max_steps: Control steps allowed.
+        start: What ``Robot.reset(start=...)`` restores; None draws the start from ``seed``.
+        instruction: The task in words.
+    """
+
+    task: str
+    seed: int
+    goal: Goal
+    max_steps: int
+    start: Mapping[str, NDArray[Any]] | None = None
+    instruction: str = ""
+
+
+@dataclass(frozen=True, eq=False)
 class Episode:
     """T actions and the observations around them.
 

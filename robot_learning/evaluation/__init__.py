@@ -1,0 +1,1 @@
+"""Rollouts to results: evaluation, reports and videos."""

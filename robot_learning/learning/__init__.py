@@ -1,0 +1,1 @@
+"""Training: learner, trainer, checkpoints, metrics."""

@@ -1,0 +1,1 @@
+"""Policies: one file or folder per method."""

@@ -1,0 +1,1 @@
+"""Importers from other data formats; one file each."""

@@ -1,0 +1,1 @@
+"""Contract suites, one per seam; every implementation inherits them."""
