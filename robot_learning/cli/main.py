@@ -1,0 +1,64 @@
+"""The ``robot-learning`` command: finds the subcommand, runs it, and prints errors as one message."""
+
+import ast
+import importlib
+import importlib.util
+import os
+import sys
+import traceback
+from pathlib import Path
+
+from robot_learning import __version__
+from robot_learning.core.errors import RobotLearningError, UnknownName
+
+COMMANDS = ("quickstart", "collect", "train", "evaluate", "deploy", "data", "doctor")
+"""Subcommands in the order a newcomer needs them; each is the module of that name in this package."""
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run ``robot-learning COMMAND ...`` and return the exit status: 0 fine, 1 failed, 2 wrong input, 130 stopped."""
+    arguments = sys.argv[1:] if argv is None else argv
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(_help())
+        return 0
+    if arguments[0] in ("-V", "--version"):
+        print(f"robot-learning {__version__}")
+        return 0
+    try:
+        return _run(arguments[0], arguments[1:])
+    except RobotLearningError as error:
+        if os.environ.get("ROBOT_LEARNING_TRACEBACK"):
+            traceback.print_exc()
+        print(f"robot-learning {arguments[0]}: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(f"\nrobot-learning {arguments[0]}: stopped", file=sys.stderr)
+        return 130
+
+
+def _run(command: str, argv: list[str]) -> int:
+    if command not in COMMANDS:
+        raise UnknownName("command", command, COMMANDS)
+    module = importlib.import_module(f"robot_learning.cli.{command}")
+    status: int = module.main(argv)
+    return status
+
+
+def _help() -> str:
+    rows = "\n".join(f"  {name:<12}{_summary(name)}" for name in COMMANDS)
+    return (
+        "usage: robot-learning COMMAND [options]\n\n"
+        "Collect demonstrations, train policies from them, deploy the policies.\n\n"
+        f"{rows}\n\n"
+        "`robot-learning COMMAND --help` explains a command and gives examples. "
+        "ROBOT_LEARNING_TRACEBACK=1 shows where an error came from."
+    )
+
+
+def _summary(command: str) -> str:
+    """Return the first line of a command's module docstring without importing it (imports cost seconds)."""
+    spec = importlib.util.find_spec(f"robot_learning.cli.{command}")
+    if spec is None or spec.origin is None:
+        return ""
+    docstring = ast.get_docstring(ast.parse(Path(spec.origin).read_text(encoding="utf-8"))) or ""
+    return docstring.partition("\n")[0]
