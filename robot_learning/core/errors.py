@@ -3,6 +3,7 @@
     RobotLearningError
     |- SpecMismatch      (ValueError)    shapes, keys or units of two sides differ
     |- UnknownName       (KeyError)      a task, robot, key or option that does not exist
+    |- ConfigError       (ValueError)    a setting that cannot be read or has the wrong type
     |- StoreCorrupt      (ValueError)    a demonstration store that cannot be trusted
     |- StoreLocked       (RuntimeError)  another process is writing the store
     |- CheckpointError   (ValueError)    a checkpoint that is truncated, newer or foreign
@@ -38,6 +39,10 @@ class UnknownName(RobotLearningError, KeyError):
     def __str__(self) -> str:
         """Return the message itself (``KeyError`` would show it quoted)."""
         return str(self.args[0])
+
+
+class ConfigError(RobotLearningError, ValueError):
+    """A setting that cannot be parsed, has the wrong type, or contradicts another one."""
 
 
 class StoreCorrupt(RobotLearningError, ValueError):
