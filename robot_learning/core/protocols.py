@@ -109,8 +109,12 @@ class Clock(Protocol):
         ...
 
 
+@runtime_checkable
 class StepObserver(Protocol):
-    """Somebody who watches an episode: a recorder, a metric, a live page."""
+    """Somebody who watches an episode: a recorder, a metric, a live page.
+
+    An actor that is also a StepObserver is told what was really applied, before the other observers are.
+    """
 
     def on_reset(self, observation: Observation, *, goal: Goal | None, seed: int | None) -> None:
         """See the first observation."""

@@ -72,6 +72,7 @@ class Step:
         source: Who asked, e.g. ``policy`` or ``human``.
         next_observation: What was observed one control period later.
         reward: Reward of the step, NaN when nobody computed one.
+        latency_s: Time from having the observation to the action's being sent [s], on the loop's clock.
     """
 
     index: int
@@ -81,6 +82,7 @@ class Step:
     source: str
     next_observation: Observation
     reward: float = float("nan")
+    latency_s: float = 0.0
 
 
 @dataclass(frozen=True, eq=False)
