@@ -1,0 +1,1 @@
+"""The scripted operator: does every task of the play table, and plays."""
