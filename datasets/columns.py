@@ -1,0 +1,99 @@
+"""The arrays behind windows, indexed by row: packed in memory where they fit, read from disk where they do not.
+
+Rows are counted through the chosen episodes only, so training and held-out windows together hold every row once.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import psutil
+from numpy.typing import NDArray
+from robot_learning.datasets.frames import FrameFiles
+from robot_learning.datasets.store import DemoStore
+from robot_learning.datasets.stores import DemoStores
+
+DEFAULT_IMAGE_BUDGET = 4 << 30
+
+
+class Columns:
+    """Observation keys and actions over some row ranges of a store.
+
+    Attributes:
+        packed: Low-dimensional keys side by side, one matrix ``[n, d]`` per dtype.
+        slices: Where a low-dimensional key lies: dtype, first and past-the-end column, shape of one row.
+        images: Decoded images ``[n, y, x, c]`` by key.
+        frames: Readers of images that do not fit into memory, by key.
+        actions: Requested actions ``[n, a]``; NaN in rows without one.
+    """
+
+    def __init__(
+        self,
+        stores: DemoStore | DemoStores,
+        keys: Sequence[str],
+        starts: NDArray[np.int64],
+        lengths: NDArray[np.int64],
+        *,
+        image_budget: int | None = None,
+    ) -> None:
+        self._ranges = list(zip(starts.tolist(), (starts + lengths).tolist(), strict=True))
+        self._global_rows = _concatenate_ranges(starts, lengths)
+        self.actions = self._load(stores, "action")
+        self.packed: dict[str, NDArray[Any]] = {}
+        self.slices: dict[str, tuple[str, int, int, tuple[int, ...]]] = {}
+        self._pack(stores, [key for key in keys if not stores.spec.observation[key].is_image])
+        image_keys = [key for key in keys if stores.spec.observation[key].is_image]
+        self.images: dict[str, NDArray[np.uint8]] = {}
+        self.frames: dict[str, FrameFiles] = {}
+        rows = int(lengths.sum())
+        size = sum(rows * int(np.prod(stores.spec.observation[key].shape)) for key in image_keys)
+        for key in image_keys:
+            files = FrameFiles(stores, key)
+            if size <= _budget(image_budget):
+                self.images[key] = files.load(self._ranges)
+            else:
+                self.frames[key] = files
+
+    def action(self, rows: NDArray[np.int64]) -> NDArray[Any]:
+        """Return actions of ``rows`` (any shape), as a new array."""
+        return self.actions.take(rows, axis=0)
+
+    def take(self, keys: Sequence[str], rows: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
+        """Return each key's values at ``rows`` (any shape)."""
+        low = {self.slices[key][0] for key in keys if key in self.slices}
+        gathered = {dtype: self.packed[dtype].take(rows, axis=0) for dtype in low}
+        found = {}
+        for key in keys:
+            if key in self.slices:
+                dtype, first, stop, shape = self.slices[key]
+                found[key] = gathered[dtype][..., first:stop].reshape(*rows.shape, *shape)
+            elif key in self.images:
+                found[key] = self.images[key].take(rows, axis=0)
+            else:
+                found[key] = self.frames[key].take(self._global_rows[rows])
+        return found
+
+    def _pack(self, stores: DemoStore | DemoStores, keys: Sequence[str]) -> None:
+        parts: dict[str, list[NDArray[Any]]] = {}
+        for key in keys:
+            spec = stores.spec.observation[key]
+            values = self._load(stores, key).reshape(len(self._global_rows), -1)
+            first = sum(part.shape[1] for part in parts.get(spec.dtype, []))
+            parts.setdefault(spec.dtype, []).append(values)
+            self.slices[key] = (spec.dtype, first, first + values.shape[1], spec.shape)
+        self.packed = {dtype: np.ascontiguousarray(np.concatenate(parts[dtype], axis=1)) for dtype in parts}
+
+    def _load(self, stores: DemoStore | DemoStores, name: str) -> NDArray[Any]:
+        values = stores.read(name, 0, stores.n_rows)
+        return values if len(self._global_rows) == len(values) else values[self._global_rows]
+
+
+def _concatenate_ranges(starts: NDArray[np.int64], lengths: NDArray[np.int64]) -> NDArray[np.int64]:
+    ranges = [np.arange(start, start + length) for start, length in zip(starts, lengths, strict=True)]
+    return np.concatenate([np.zeros(0, np.int64), *ranges])
+
+
+def _budget(image_budget: int | None) -> int:
+    if image_budget is not None:
+        return image_budget
+    return min(DEFAULT_IMAGE_BUDGET, int(psutil.virtual_memory().available // 2))
