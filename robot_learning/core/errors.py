@@ -6,7 +6,9 @@
     |- ConfigError       (ValueError)    a setting that cannot be read or has the wrong type
     |- StoreCorrupt      (ValueError)    a demonstration store that cannot be trusted
     |- StoreLocked       (RuntimeError)  another process is writing the store
+    |- StoreWriteFailed  (OSError)       a full disk or the like; finished episodes are safe
     |- CheckpointError   (ValueError)    a checkpoint that is truncated, newer or foreign
+    |- Diverged          (ArithmeticError) training reached NaN or infinity
     |- MissingExtra      (ImportError)   an optional dependency that is not installed
     |- SafetyStop        (RuntimeError)  a guard refused to let the robot go on
     |- HardwareError     (RuntimeError)
@@ -53,8 +55,16 @@ class StoreLocked(RobotLearningError, RuntimeError):
     """Another live process holds the store's writer lock."""
 
 
+class StoreWriteFailed(RobotLearningError, OSError):
+    """An episode could not be written (disk full, ...); the message says what was lost, finished episodes are safe."""
+
+
 class CheckpointError(RobotLearningError, ValueError):
     """A checkpoint that is truncated, from a newer version, or not what was asked for."""
+
+
+class Diverged(RobotLearningError, ArithmeticError):
+    """Training reached NaN or infinity; the message names the step, the batch and the last good checkpoint."""
 
 
 class MissingExtra(RobotLearningError, ImportError):
