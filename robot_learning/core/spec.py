@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from robot_learning.core.errors import SpecMismatch
+from robot_learning.core.errors import ConfigError, SpecMismatch, UnknownName
 
 TIME_KEY = "time"
 """Observation key of the row clock: monotonic seconds, float64, present in every observation."""
@@ -78,6 +78,16 @@ class ArraySpec:
         if not np.can_cast(array.dtype, self.dtype, casting="same_kind"):
             raise SpecMismatch(f"{name}: expected dtype {self.dtype}, got {array.dtype}")
         return array.astype(self.dtype, copy=False)
+
+    def index(self, element: str | int) -> int:
+        """Return the index of an element of the last axis, given by name or index."""
+        if isinstance(element, str):
+            if element not in self.names:
+                raise UnknownName("element", element, self.names)
+            return self.names.index(element)
+        if not 0 <= element < self.shape[-1]:
+            raise ConfigError(f"element: expected 0 to {self.shape[-1] - 1}, got {element}")
+        return element
 
     def generate_value(self) -> NDArray[Any]:
         """Return a valid sample: zeros moved into the bounds (for tests and dry runs)."""

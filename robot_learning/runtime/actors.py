@@ -117,7 +117,7 @@ class RandomActor:
 
 
 class ReplayActor:
-    """Plays the actions of an episode, then ends with the episode's verdict.
+    """Plays the actions of an episode, then ends; whether the replay succeeded is for a judge to say.
 
     Args:
         episode: What to play.
@@ -128,7 +128,6 @@ class ReplayActor:
 
     def __init__(self, episode: Episode, *, applied: bool = False) -> None:
         self._actions = episode.applied if applied else episode.action
-        self._success = episode.outcome.success
         self._step = 0
 
     def reset(self, *, seed: int | None = None, goal: Goal | None = None) -> None:  # noqa: ARG002 - fixed actions
@@ -138,7 +137,7 @@ class ReplayActor:
     def act(self, observation: Observation) -> Action | End:  # noqa: ARG002 - fixed actions
         """Return the next action of the episode."""
         if self._step >= len(self._actions):
-            return End("replay finished", success=self._success)
+            return End("replay finished")
         self._step += 1
         return np.array(self._actions[self._step - 1])
 

@@ -61,7 +61,9 @@ class Limits:
         self._mode = _checked_mode(out_of_range)
         self._low, self._high = _bounds(spec.action)
         width = self._high - self._low
-        slack = np.where(np.isfinite(width), width * margin, np.inf) if self._mode == "clip" else np.zeros_like(width)
+        slack = np.zeros_like(width) if self._mode == "stop" else np.full_like(width, np.inf)
+        if self._mode == "clip" and np.isfinite(margin):
+            np.multiply(width, margin, out=slack, where=np.isfinite(width))
         self._far_low, self._far_high = self._low - slack, self._high + slack
 
     def reset(self) -> None:
@@ -153,7 +155,7 @@ class Workspace:
         self._low, self._high = np.asarray(low, np.float64), np.asarray(high, np.float64)
         if self._low.shape != (3,) or self._high.shape != (3,) or np.any(self._low >= self._high):
             raise ConfigError(f"workspace: expected three low values below three high ones, got {low} and {high}")
-        self._elements = None if relative_xyz is None else [_index(spec.action, item) for item in relative_xyz]
+        self._elements = None if relative_xyz is None else [spec.action.index(item) for item in relative_xyz]
         self._scale_m = scale_m
         self._margin_m = margin_m
         self._mode = _checked_mode(out_of_range)
@@ -322,7 +324,7 @@ def _per_element(spec: ArraySpec, amount: Amount) -> NDArray[np.float64]:
     if isinstance(amount, Mapping):
         values = np.full(spec.shape, np.inf)
         for name, value in amount.items():
-            values[_index(spec, name)] = value
+            values[spec.index(name)] = value
     else:
         given = np.asarray(amount, np.float64)
         if given.shape not in ((), spec.shape):
@@ -331,16 +333,6 @@ def _per_element(spec: ArraySpec, amount: Amount) -> NDArray[np.float64]:
     if not np.all(values > 0):
         raise ConfigError(f"max_change: expected values above 0, got {amount}")
     return values
-
-
-def _index(spec: ArraySpec, item: str | int) -> int:
-    if isinstance(item, str):
-        if item not in spec.names:
-            raise UnknownName("action element", item, spec.names)
-        return spec.names.index(item)
-    if not 0 <= item < spec.shape[0]:
-        raise ConfigError(f"action element: expected 0 to {spec.shape[0] - 1}, got {item}")
-    return item
 
 
 def _checked_mode(mode: OutOfRange) -> OutOfRange:

@@ -17,8 +17,8 @@ def ensemble_weights(count: int, m: float) -> NDArray[np.float64]:
     ACT (Zhao et al. 2023, section III-B and algorithm 2): ``w_i = exp(-m i)`` with ``w_0`` for the oldest
     prediction, so that a small ``m`` takes new observations in faster.
     """
-    weights = np.exp(-m * np.arange(count))
-    return weights / weights.sum()
+    weights: NDArray[np.float64] = np.exp(-m * np.arange(count))
+    return weights / np.sum(weights)
 
 
 class Plan:
