@@ -129,4 +129,5 @@ def _reading_pipeline(folder: Path) -> AbstractContextManager[Any]:
 
     if importlib.util.find_spec("zarrs") is None or JPEG_NAME in (folder / "zarr.json").read_text():
         return nullcontext()
-    return zarr.config.set({"codec_pipeline.path": "zarrs.ZarrsCodecPipeline"})
+    fast: AbstractContextManager[Any] = zarr.config.set({"codec_pipeline.path": "zarrs.ZarrsCodecPipeline"})
+    return fast

@@ -75,9 +75,7 @@ class DurableStore(LocalStore):
         """Flush the folders of everything written since the last call, up to the root."""
         folders = {self.root}
         for folder in self._unsynced:
-            while folder != self.root:
-                folders.add(folder)
-                folder = folder.parent
+            folders |= {folder, *(parent for parent in folder.parents if parent.is_relative_to(self.root))}
         self._unsynced.clear()
         for folder in sorted(folders, reverse=True):
             if folder.exists():

@@ -1,8 +1,8 @@
 """Read single images straight out of a store's shards, without zarr's overhead per call.
 
 A shard is a file of independently compressed frames with an index at its end: for each frame its offset and length
-(Zarr v3 ``sharding_indexed``). So a frame is one ``pread`` and one decode, about 50 microseconds for 96x96x3, in as many
-threads as there are cores. Arrays that another tool laid out differently are read through zarr.
+(Zarr v3 ``sharding_indexed``). So a frame is one ``pread`` and one decode, about 50 microseconds for 96x96x3, in as
+many threads as there are cores. Arrays that another tool laid out differently are read through zarr.
 """
 
 import json
@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numcodecs import zstd
+from numcodecs import zstd  # type: ignore[import-untyped]
 from numpy.typing import NDArray
 from robot_learning.datasets.jpeg import JPEG_NAME, decode_jpeg
 from robot_learning.datasets.store import DemoStore

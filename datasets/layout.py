@@ -80,7 +80,7 @@ def create_array(
     group: zarr.Group, name: str, spec: ArraySpec, *, codec: str = "zstd", quality: int = 95, rows: int = 0
 ) -> zarr.Array[Any]:
     """Create one array along rows, described by ``spec``."""
-    attributes = {"unit": spec.unit, "names": list(spec.names)}
+    attributes: dict[str, Any] = {"unit": spec.unit, "names": list(spec.names)}
     if name == "data/source":
         attributes["source_names"] = []
     options = _compressed_options()

@@ -1,7 +1,8 @@
 """Endless, resumable batches of windows as torch tensors; the only module of this package that loads torch.
 
 Every epoch visits the windows in an order drawn from (seed, epoch), and a future goal is drawn from (seed, epoch,
-window). Threads that read ahead therefore change the speed and never the data, and a position is all that resuming needs.
+window). Threads that read ahead therefore change the speed and never the data, and a position is all that resuming
+needs.
 """
 
 from collections import deque
@@ -76,9 +77,10 @@ class WindowLoader:
 
     def __next__(self) -> Batch:
         """Return the next batch."""
-        batch = self._read_ahead() if self._pool is not None else self._make(*self._draw(self._position))
+        batch: Batch = self._read_ahead() if self._pool is not None else self._make(*self._draw(self._position))
         self._position += 1
-        return _to_device(batch, self._device)
+        batch = _to_device(batch, self._device)
+        return batch
 
     def state_dict(self) -> dict[str, int]:
         """Return what :meth:`load_state_dict` needs to go on with the next batch."""
@@ -121,7 +123,7 @@ class WindowLoader:
         return indices, KeyedRandom(self._seed, epoch)
 
     def _make(self, indices: np.ndarray[Any, np.dtype[np.int64]], rng: KeyedRandom) -> Batch:
-        batch = _to_torch(self.windows.gather(indices, rng))
+        batch: Batch = _to_torch(self.windows.gather(indices, rng))
         if self._device.type == "cuda" and self._pool is not None:
             batch = _pinned(batch)
         return batch

@@ -97,9 +97,7 @@ def _is_alive(owner: dict[str, Any]) -> bool:
         return True
     try:
         process = psutil.Process(int(owner["pid"]))
-        return (
-            process.status() != psutil.STATUS_ZOMBIE
-            and abs(process.create_time() - owner["started"]) < _START_TOLERANCE_S
-        )
+        is_same = abs(process.create_time() - owner["started"]) < _START_TOLERANCE_S
+        return bool(is_same and process.status() != psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:
         return False

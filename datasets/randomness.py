@@ -1,5 +1,6 @@
-"""Random numbers keyed by (seed, epoch, index): a sample's draw depends on nothing else, so the number of workers, the
-batch size and the order of samples cannot change it.
+"""Random numbers keyed by (seed, epoch, index).
+
+A sample's draw depends on nothing else, so workers, batch size and order cannot change it.
 """
 
 from dataclasses import dataclass

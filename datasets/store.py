@@ -8,10 +8,11 @@
 """
 
 import dataclasses
+import errno
 import json
 import logging
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -34,6 +35,8 @@ from robot_learning.core.types import STREAM_TIME_PREFIX, Episode, Outcome, Stat
 
 LOG = logging.getLogger(__name__)
 
+_NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+
 
 class DemoStore:
     """Episodes on disk; read by any number of processes, written by one.
@@ -52,7 +55,6 @@ class DemoStore:
         self.meta: dict[str, Any] = dict(header["meta"])
         self._lossy = frozenset(self.spec.image_keys if header["image_codec"] == "jpeg" else ())
         self._lock = WriterLock(path) if writable else None
-        self._writer: EpisodeWriter | None = None
         if self._lock is not None:
             self._lock.acquire()
         try:
@@ -210,8 +212,6 @@ class DemoStore:
             index = writer.commit(episode.outcome, episode.instruction, episode.meta, steps=episode.steps)
         except OSError as error:
             raise self.write_failed(error, episode.steps) from error
-        finally:
-            self._writer = None
         return index
 
     def begin(self) -> EpisodeWriter:
@@ -221,25 +221,31 @@ class DemoStore:
         """
         if self._lock is None:
             raise ConfigError(f"{self.path}: opened for reading; open it with mode='a' to write")
-        self._writer = EpisodeWriter(self._arrays, self._table, self.spec, self._lossy)
-        return self._writer
+        self._table.clear_partial()
+        return self._new_writer()
+
+    def drop_uncommitted(self) -> None:
+        """Remove the rows of an episode that was begun and will not be committed."""
+        self._table.clear_partial()
+        self._table.load()
+        self._cut_tail()
 
     def write_failed(self, error: OSError, steps: int) -> RobotLearningError:
         """Return the error to raise when writing an episode of ``steps`` steps failed, after dropping its rows."""
         try:
-            self._table.load()
-            self._cut_tail()
+            self.drop_uncommitted()
             left = "its rows were removed"
         except (OSError, StoreCorrupt):
             left = "its rows will be cut when the store is next opened for writing"
+        advice = "free some space and record it again" if error.errno in _NO_SPACE else "record it again"
         return StoreWriteFailed(
             f"{self.path}: episode {len(self)} was lost ({steps} steps): {error}; {left}. "
-            f"The {len(self)} finished episodes are safe; free some space and record it again"
+            f"The {len(self)} finished episodes are safe; {advice}"
         )
 
-    def verify(self) -> list[str]:
+    def verify(self, progress: Callable[[int, int], None] | None = None) -> list[str]:
         """Return one line per problem, naming array and episode; empty when every byte is as recorded."""
-        return verify_store(self)
+        return verify_store(self, progress)
 
     def fingerprint(self) -> str:
         """Return a hash of all content, independent of chunks, codecs and file layout.
@@ -266,31 +272,35 @@ class DemoStore:
     ) -> None:
         self.close()
 
+    def _new_writer(self) -> EpisodeWriter:
+        return EpisodeWriter(self._arrays, self._table, self.spec, self._lossy)
+
     def _recover(self) -> None:
         note = self._table.read_partial()
         rows = int(note["rows"]) if note is not None else 0
         if note is not None and 0 < rows <= self._tail_rows():
             self._cut_tail(keep=rows)
-            writer = self.begin()
+            writer = self._new_writer()
             writer.adopt(rows)
             outcome = Outcome(reason=f"interrupted, recovered {rows} steps", steps=rows)
             meta = {**note["meta"], "recovered": True}
             index = writer.commit(outcome, note["instruction"], meta, steps=rows)
             LOG.warning("%s: recovered %d steps of an interrupted episode as episode %d", self.path, rows, index)
         else:
-            self._cut_tail()
-        self._table.clear_partial()
+            cut = self._cut_tail()
+            self._table.clear_partial()
+            if cut:
+                LOG.warning("%s: cut a torn tail of %d rows after episode %d", self.path, cut, len(self) - 1)
 
     def _tail_rows(self) -> int:
         """Return how many rows past the last episode every array has."""
         return min(self._arrays.shape(name)[0] for name in self._row_arrays()) - self.n_rows
 
-    def _cut_tail(self, keep: int = 0) -> None:
+    def _cut_tail(self, keep: int = 0) -> int:
         cut = max(self._arrays.cut(name, self.n_rows + keep) for name in self._row_arrays())
         for key in self.spec.image_keys:
             self._arrays.cut(histogram_array(key), len(self))
-        if cut:
-            LOG.warning("%s: cut a torn tail of %d rows after episode %d", self.path, cut, len(self) - 1)
+        return cut
 
     def _row_arrays(self) -> list[str]:
         streams = (STREAM_PREFIX + stream for stream in self.streams)

@@ -3,7 +3,9 @@
 stores = open_stores(["runs/collect/worker_0.zarr", "runs/collect/worker_1.zarr"])
 """
 
+import shutil
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -141,20 +143,31 @@ def merge(
     """
     sources = open_stores(paths)
     meta = {"merged_from": [{"path": str(s.path), "fingerprint": s.fingerprint()} for s in sources.stores]}
-    store = DemoStore.create(out, sources.spec, meta=meta)
-    for index, expected in enumerate(sources.records):
-        store.append(_narrow(sources[index], sources.spec))
-        written = store.records[-1]["checksums"]
-        changed = [name for name in written if written[name] != expected["checksums"].get(name)]
-        if changed:
-            store.close()
-            raise StoreCorrupt(
-                f"episode {index} of {[str(path) for path in paths]}: {changed} differ from what was recorded; "
-                f"run `robot-learning data verify` on the sources ({out} holds the episodes before it)"
-            )
-        if progress is not None:
-            progress(index + 1, len(sources))
+    with new_store(out, sources.spec, meta=meta) as store:
+        for index, expected in enumerate(sources.records):
+            store.append(_narrow(sources[index], sources.spec))
+            written = store.records[-1]["checksums"]
+            changed = [name for name in written if written[name] != expected["checksums"].get(name)]
+            if changed:
+                raise StoreCorrupt(
+                    f"episode {index} of {', '.join(map(str, paths))}: {changed} differ from what was recorded; "
+                    f"run `robot-learning data verify` on each; nothing was merged"
+                )
+            if progress is not None:
+                progress(index + 1, len(sources))
     return store
+
+
+@contextmanager
+def new_store(path: str | Path, spec: RobotSpec, **options: Any) -> Iterator[DemoStore]:
+    """Create a store to fill at once; it stays open when the block ends and is deleted when the block fails."""
+    store = DemoStore.create(path, spec, **options)
+    try:
+        yield store
+    except BaseException:
+        store.close()
+        shutil.rmtree(path)
+        raise
 
 
 def _narrow(episode: Episode, spec: RobotSpec) -> Episode:

@@ -1,7 +1,7 @@
 """Check every byte of a store against what was recorded, and say which array of which episode is wrong."""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,12 +13,14 @@ if TYPE_CHECKING:
     from robot_learning.datasets.store import DemoStore
 
 
-def verify_store(store: "DemoStore") -> list[str]:
+def verify_store(store: "DemoStore", progress: Callable[[int, int], None] | None = None) -> list[str]:
     """Return one line per problem of ``store``; empty when there is none."""
     problems = list(_array_problems(store))
     broken = {line.split(":", 1)[0] for line in problems}
     for index in range(len(store)):
         problems += _episode_problems(store, index, broken)
+        if progress is not None:
+            progress(index + 1, len(store))
     return problems
 
 

@@ -207,7 +207,7 @@ class Windows:
             return np.minimum(newest + self.spec.goal_range[1], last)
         if rng is None:
             raise ConfigError("goal='future': expected rng to draw goals with, got None")
-        goal = np.minimum(newest + goal_offsets(self.spec, draw(rng, indices, 0)), last)
+        goal: NDArray[np.int64] = np.minimum(newest + goal_offsets(self.spec, draw(rng, indices, 0)), last)
         if self.spec.final_probability > 0.0:
             goal = np.where(draw(rng, indices, 1) < self.spec.final_probability, last, goal)
         return goal

@@ -55,9 +55,9 @@ class EpisodeWriter:
         first = self._start + self.rows
         for name, values in rows.items():
             self._arrays.write(f"data/{name}", first, values)
-            if name in self._lossy:
-                values = self._arrays.read_back(f"data/{name}", first, first + count)
-            self._account(name, values)
+            is_lossy = name in self._lossy
+            kept = self._arrays.read_back(f"data/{name}", first, first + count) if is_lossy else values
+            self._account(name, kept)
         self.rows += count
 
     def adopt(self, rows: int) -> None:

@@ -1,10 +1,11 @@
 """Import data sets in Diffusion Policy's layout (Zarr v2, flat arrays and ``meta/episode_ends``), Push-T above all.
 
-Push-T's ``state`` becomes ``agent_pos`` and ``block_pose``, ``keypoint`` is flattened, ``img`` becomes uint8: the keys of
-the simulated Push-T robot. Any other data set of this layout keeps its own keys, with units unknown.
+Push-T's ``state`` becomes ``agent_pos`` and ``block_pose``, ``keypoint`` is flattened, ``img`` becomes uint8: the keys
+of the simulated Push-T robot. Any other data set of this layout keeps its own keys, with units unknown.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 from robot_learning.datasets.store import DemoStore
+from robot_learning.datasets.stores import new_store
 
 from robot_learning.core.errors import ConfigError, SpecMismatch
 from robot_learning.core.spec import ArraySpec, RobotSpec
@@ -20,19 +22,22 @@ from robot_learning.core.types import Episode, Outcome
 PUSHT_KEYS = {"action", "state", "keypoint", "img"}
 PUSHT_SIZE = 512.0  # side of the scene [px]
 
+_SCENE_LIMITS = {"low": np.zeros(2), "high": np.full(2, PUSHT_SIZE)}
+
 PUSHT_SPEC = RobotSpec(
     observation={
-        "agent_pos": ArraySpec((2,), "float32", "px", ("x", "y"), low=0.0, high=PUSHT_SIZE),
+        "agent_pos": ArraySpec((2,), "float32", "px", ("x", "y"), **_SCENE_LIMITS),
         "block_pose": ArraySpec((3,), "float32", "mixed", ("x [px]", "y [px]", "angle [rad]")),
         "keypoint": ArraySpec((18,), "float32", "px"),
         "image": ArraySpec((96, 96, 3), "uint8", "rgb"),
     },
-    action=ArraySpec((2,), "float32", "px", ("x", "y"), low=0.0, high=PUSHT_SIZE),
+    action=ArraySpec((2,), "float32", "px", ("x", "y"), **_SCENE_LIMITS),
     control_hz=10.0,
     name="pusht",
 )
 
 Columns = dict[str, NDArray[Any]]
+AnyArray = zarr.Array[Any]
 
 
 def convert_diffusion_policy(
@@ -52,35 +57,35 @@ def convert_diffusion_policy(
         image_codec: ``zstd`` or ``jpeg``.
         progress: Called with the number of episodes written and the number of all.
     """
-    group, ends = _open(Path(source))
-    is_pusht = set(group.array_keys()) >= PUSHT_KEYS and group["state"].shape[1:] == (5,)
-    spec = PUSHT_SPEC if is_pusht else _generic_spec(group, control_hz, Path(source).stem)
+    arrays, ends = _open(Path(source))
+    is_pusht = set(arrays) >= PUSHT_KEYS and arrays["state"].shape[1:] == (5,)
+    spec = PUSHT_SPEC if is_pusht else _generic_spec(arrays, control_hz, Path(source).stem)
     meta = {"source": str(source), "format": "diffusion_policy", "episodes": len(ends), "steps": int(ends[-1])}
-    store = DemoStore.create(out, spec, image_codec=image_codec, meta=meta)
-    starts = [0, *ends[:-1].tolist()]
-    for index, (start, stop) in enumerate(zip(starts, ends.tolist(), strict=True)):
-        columns = {key: array[start:stop] for key, array in group.arrays()}
-        observation = _pusht_observation(columns) if is_pusht else _generic_observation(columns)
-        store.append(_episode(observation, columns["action"], spec))
-        if progress is not None:
-            progress(index + 1, len(ends))
+    with new_store(out, spec, image_codec=image_codec, meta=meta) as store:
+        for index, (start, stop) in enumerate(pairwise([0, *ends.tolist()])):
+            columns = {key: np.asarray(array[start:stop]) for key, array in arrays.items()}
+            observation = _pusht_observation(columns) if is_pusht else _generic_observation(columns)
+            store.append(_episode(observation, columns["action"], spec))
+            if progress is not None:
+                progress(index + 1, len(ends))
     return store
 
 
-def _open(source: Path) -> tuple[zarr.Group, NDArray[np.int64]]:
+def _open(source: Path) -> tuple[dict[str, AnyArray], NDArray[np.int64]]:
+    """Return the arrays under ``data/`` and the episodes' ends."""
     try:
-        root = zarr.open_group(source, mode="r", zarr_format=2)
-        group, ends = root["data"], np.asarray(root["meta/episode_ends"][:], dtype=np.int64)
+        arrays = dict(zarr.open_group(source / "data", mode="r", zarr_format=2).arrays())
+        ends = np.asarray(zarr.open_array(source / "meta" / "episode_ends", mode="r", zarr_format=2)[:], np.int64)
     except (FileNotFoundError, KeyError, ValueError) as error:
         raise ConfigError(
             f"{source}: expected a Zarr v2 folder with data/ and meta/episode_ends, got {error}"
         ) from error
-    if not isinstance(group, zarr.Group) or "action" not in group or not len(ends):
-        raise ConfigError(f"{source}: expected data/action and at least one episode, got none")
-    short = [f"{key} ({array.shape[0]})" for key, array in group.arrays() if array.shape[0] < ends[-1]]
+    if "action" not in arrays or not len(ends):
+        raise ConfigError(f"{source}: expected data/action and at least one episode, got {len(ends)} episodes")
+    short = [f"{key} ({array.shape[0]})" for key, array in arrays.items() if array.shape[0] < ends[-1]]
     if short:
         raise SpecMismatch(f"{source}: expected {ends[-1]} rows in every array, got fewer in {', '.join(short)}")
-    return group, ends
+    return arrays, ends
 
 
 def _episode(observation: Columns, action: NDArray[Any], spec: RobotSpec) -> Episode:
@@ -90,7 +95,7 @@ def _episode(observation: Columns, action: NDArray[Any], spec: RobotSpec) -> Epi
         observation=observation,
         action=action,
         applied=action,
-        time=np.arange(steps) * spec.dt,
+        time=np.arange(steps, dtype=np.float64) * spec.dt,
         source=("human",) * steps,
         reward=np.full(steps, np.nan, np.float32),
         outcome=Outcome(reason="imported", steps=steps, duration_s=(steps - 1) * spec.dt),
@@ -112,13 +117,13 @@ def _generic_observation(columns: Columns) -> Columns:
     return {key: _to_uint8(value, key) if _is_image(value.shape) else value for key, value in rest.items()}
 
 
-def _generic_spec(group: zarr.Group, control_hz: float, name: str) -> RobotSpec:
+def _generic_spec(arrays: Mapping[str, AnyArray], control_hz: float, name: str) -> RobotSpec:
     observation = {}
-    for key, array in group.arrays():
+    for key, array in arrays.items():
         dtype = "uint8" if _is_image(array.shape) else array.dtype.name
         if key != "action":
             observation[key] = ArraySpec(array.shape[1:], dtype, "rgb" if dtype == "uint8" else "")
-    action = group["action"]
+    action = arrays["action"]
     dtype = action.dtype.name if np.issubdtype(action.dtype, np.floating) else "float32"
     return RobotSpec(observation, ArraySpec(action.shape[1:], dtype), control_hz, name)
 
