@@ -20,8 +20,8 @@ from robot_learning.core.protocols import Actor, Clock, Guard, Robot, StepObserv
 from robot_learning.core.types import End, Goal, Observation, Outcome, Step
 
 Done = Callable[[Observation], bool | End | None]
-"""Judges the newest observation: True ends the episode as a success, an :class:`End` ends it as it says, False
-and None let it go on."""
+"""Judges the newest observation: True ends the episode as a success, an :class:`End` ends it as it says. False (not
+done yet) and None (no opinion) let it go on; an episode whose last verdict is False has failed."""
 
 
 def run_episode(
@@ -55,8 +55,7 @@ def run_episode(
         observers: Called in this order.
 
     Returns:
-        The outcome. ``success`` is the judge's or the actor's verdict; with a judge that never said done it is
-        False, without any it is None.
+        The outcome. ``success`` is the actor's or the judge's verdict, None when nobody has one.
     """
     if max_steps < 1:
         raise ConfigError(f"run_episode: expected max_steps of at least 1, got {max_steps}")
@@ -98,6 +97,7 @@ class _Episode:
     steps: int = 0
     interventions: int = 0
     duration_s: float = 0.0
+    failing: bool = False
     outcome: Outcome = field(default_factory=Outcome)
 
     def run(
@@ -166,13 +166,12 @@ class _Episode:
         verdict = self.done(observation) if self.done is not None else None
         if isinstance(verdict, End):
             return verdict
+        self.failing = verdict is not None and not verdict
         return End("done", success=True) if verdict else None
 
     def _judged(self, end: End) -> End:
-        """Return ``end`` as a failure when there is a judge who never said done and nobody else has a verdict."""
-        if end.success is None and self.done is not None:
-            return End(end.reason, success=False)
-        return end
+        """Return ``end`` as a failure when nobody else has a verdict and the judge's last word was "not done"."""
+        return End(end.reason, success=False) if end.success is None and self.failing else end
 
     def _tell_end(self, watcher: StepObserver) -> None:
         watcher.on_end(self.outcome)
