@@ -3,6 +3,7 @@
 import mujoco
 import numpy as np
 from numpy.typing import NDArray
+
 from robot_learning.sim import panda
 
 DAMPING = 1e-3

@@ -56,7 +56,7 @@ def model_xml() -> str:
     return f"""
 <mujoco model="play_table">
   <compiler angle="radian" autolimits="true"/>
-  <option timestep="0.002" integrator="implicitfast" impratio="5" cone="elliptic" iterations="12" ls_iterations="10"/>
+  <option timestep="0.002" integrator="implicitfast" impratio="2" cone="elliptic" iterations="50" ls_iterations="40"/>
   <size memory="8M"/>
   <visual>
     <quality shadowsize="0" offsamples="0" numslices="16" numstacks="8" numquads="2"/>

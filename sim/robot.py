@@ -7,13 +7,13 @@ from typing import Any
 import mujoco
 import numpy as np
 from numpy.typing import NDArray
-from robot_learning.sim import panda, playroom, sampling
-from robot_learning.sim.kinematics import ArmKinematics, downward, rotation_matrix, rotation_vector
-from robot_learning.sim.world import SUBSTEPS, World, block_axis_products, start_arrays
 
 from robot_learning.core.errors import NotConnected, SafetyStop, SpecMismatch, UnknownName
 from robot_learning.core.spec import ArraySpec, RobotSpec
 from robot_learning.core.types import Action, Observation
+from robot_learning.sim import panda, playroom, sampling
+from robot_learning.sim.kinematics import ArmKinematics, downward, rotation_matrix, rotation_vector
+from robot_learning.sim.world import SUBSTEPS, World, block_axis_products, start_arrays
 
 CONTROL_HZ = 20.0
 MAX_TRANSLATION = 0.03

@@ -4,9 +4,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
+
 from robot_learning.sim import playroom
 
-DESK_X = (0.490, 0.560)
+DESK_X = (0.490, 0.552)
 DESK_Y = (-0.25, 0.215)
 CLEARANCE = 0.105
 """Least distance between the centres of two blocks that start on the desk [m]."""

@@ -5,9 +5,9 @@ from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
-from robot_learning.sim import playroom
 
 from robot_learning.core.types import Observation
+from robot_learning.sim import playroom
 
 FLAT = 0.35
 """A block lies flat while the vertical part of its long axis is below this."""

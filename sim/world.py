@@ -6,9 +6,9 @@ from typing import Any
 import mujoco
 import numpy as np
 from numpy.typing import NDArray
-from robot_learning.sim import panda, playroom
 
 from robot_learning.core.errors import UnknownName
+from robot_learning.sim import panda, playroom
 
 SUBSTEPS = 25
 """Physics steps of 2 ms per control step: 20 Hz."""

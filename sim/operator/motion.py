@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+
 from robot_learning.sim import panda
 from robot_learning.sim.scene import Scene
 

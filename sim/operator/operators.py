@@ -4,12 +4,12 @@ from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
+
+from robot_learning.core.types import Action, End, Goal, Observation
 from robot_learning.sim.operator.motion import Hand, Skill, Style
 from robot_learning.sim.operator.skills import SKILLS, let_go
 from robot_learning.sim.scene import Scene
 from robot_learning.sim.tasks.table import TASKS, Task, task
-
-from robot_learning.core.types import Action, End, Goal, Observation
 
 MAX_TRIES = 3
 """Attempts at one task before the operator gives it up."""
@@ -98,12 +98,14 @@ class PlayOperator:
 
     Args:
         tasks: Which tasks to play with; all 18 by default.
+        chain: Tasks until the operator ends the episode; None: play never ends by itself.
     """
 
     source = "operator"
 
-    def __init__(self, tasks: Sequence[str] | None = None) -> None:
+    def __init__(self, tasks: Sequence[str] | None = None, chain: int | None = None) -> None:
         """Look the tasks up."""
+        self._chain = chain
         self._tasks = [task(name) for name in (TASKS if tasks is None else tasks)]
         self.counts: Counter[str] = Counter()
         self.reset()
@@ -120,7 +122,7 @@ class PlayOperator:
         self._recent: Counter[str] = Counter()
 
     def act(self, observation: Observation) -> Action | End:
-        """Return the next action; play never ends by itself."""
+        """Return the next action, or End after ``chain`` tasks."""
         scene = Scene.of(observation)
         if self._attempt is not None:
             self._attempt.see(scene)
@@ -130,6 +132,8 @@ class PlayOperator:
                 if action is not None:
                     return action
                 self.counts[self._attempt.task.name] += 1
+                if self._chain is not None and self._recent.total() >= self._chain:
+                    return End("chain done")
             self._attempt = _Attempt(self._choose(scene), scene, self._rng)
         return End("nothing left to play with")
 

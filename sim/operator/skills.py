@@ -4,6 +4,7 @@ from collections.abc import Callable, Generator
 
 import numpy as np
 from numpy.typing import NDArray
+
 from robot_learning.sim import playroom, sampling
 from robot_learning.sim.operator.motion import (
     CLOSED,
@@ -18,7 +19,7 @@ from robot_learning.sim.operator.motion import (
     squeeze,
 )
 from robot_learning.sim.scene import Scene
-from robot_learning.sim.tasks.table import BLOCKS
+from robot_learning.sim.tasks.table import BLOCKS, FALL, fall_room
 
 YAW_RANGE = (-1.75, 2.4)
 """Turns of the downward tool that joint 7 can reach everywhere on the desk [rad]."""
@@ -182,18 +183,8 @@ def sweep_object(scene: Scene, rng: np.random.Generator, style: Style, block: in
 
 def knock_object(scene: Scene, rng: np.random.Generator, style: Style, block: int) -> Skill:
     """Tip an upright block over, to the left or the right."""
-    others = [index for index in BLOCKS if index != block]
-    y = scene.positions[block, 1]
-
-    def room(side: int) -> float:
-        ahead = [
-            side * (scene.positions[i, 1] - y)
-            for i in others
-            if abs((scene.positions[i] - scene.positions[block])[0]) < 0.1
-        ]
-        return min([0.27 - side * y, *(gap for gap in ahead if gap > 0.0)])
-
-    side = style.side if room(style.side) > 0.17 else max((-1, 1), key=room)
+    sides = [side for side in (-1, 1) if fall_room(scene, block, side) > FALL]
+    side = style.side if style.side in sides or not sides else sides[0]
 
     def spot(now: Scene) -> tuple[NDArray[np.float64], float]:
         x, y, z = now.positions[block]
@@ -238,7 +229,7 @@ def _slide_door(opening: bool) -> Factory:
 
 def _slide_drawer(opening: bool) -> Factory:
     side = -1 if opening else 1
-    gap = playroom.DRAWER_HANDLE_GAP if opening else -0.030
+    gap = playroom.DRAWER_HANDLE_GAP
 
     def skill(scene: Scene, rng: np.random.Generator, style: Style, _block: int) -> Skill:
         y = playroom.DRAWER_Y + 0.035 * style.offset

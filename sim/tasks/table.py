@@ -10,10 +10,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from robot_learning.sim import playroom
-from robot_learning.sim.scene import OPEN, Scene, half_turn
 
 from robot_learning.core.errors import UnknownName
+from robot_learning.sim import playroom
+from robot_learning.sim.scene import OPEN, Scene, half_turn
 
 SWEEP = 0.07
 """A sweep to the side moves a block by at least this [m]."""
@@ -21,6 +21,8 @@ TURN = (np.radians(30.0), np.radians(85.0))
 """A rotation turns a block by an angle in this range [rad]."""
 ROOM = 0.095
 """Distance to the next block that fingers need around a block [m]."""
+FALL = 0.19
+"""Room that an upright block needs beside it to fall over [m]."""
 BLOCKS = range(len(playroom.BLOCK_NAMES))
 
 
@@ -69,6 +71,21 @@ def _free_upright(scene: Scene, block: int) -> bool:
     return scene.on_desk(block) and scene.upright(block) and scene.gap(block) > ROOM
 
 
+def fall_room(scene: Scene, block: int, side: int) -> float:
+    """Return how much free desk an upright block has on its left (1) or right (-1) to fall on [m]."""
+    x, y, _ = scene.positions[block]
+    room = 0.27 - side * y
+    for other in BLOCKS:
+        dx, dy = scene.positions[other, 0] - x, side * (scene.positions[other, 1] - y)
+        if other != block and abs(dx) < 0.10 and dy > 0.0:
+            room = min(room, dy)
+    return float(room)
+
+
+def _can_fall(scene: Scene, block: int) -> bool:
+    return _free_upright(scene, block) and max(fall_room(scene, block, side) for side in (-1, 1)) > FALL
+
+
 def _turned(before: Scene, now: Scene, block: int) -> float:
     """Return by how much a flat block that stayed on the desk was turned, ccw positive [rad]; 0 when it did not stay."""
     if not (now.on_desk(block) and now.flat(block)):
@@ -98,7 +115,7 @@ def _corridor(scene: Scene, block: int, side: int) -> bool:
 def _before_drawer(scene: Scene, block: int) -> bool:
     x, y, _ = scene.positions[block]
     reach = 0.05 * abs(scene.axes[block, 0]) + 0.02 * abs(scene.axes[block, 1])
-    opposite = abs(y - playroom.DRAWER_Y) < 0.06 and x + reach < 0.585
+    opposite = abs(y - playroom.DRAWER_Y) < 0.06 and x + reach < 0.570
     return _free_flat(scene, block) and opposite and scene.drawer > 0.9 and not any(map(scene.in_drawer, BLOCKS))
 
 
@@ -231,7 +248,7 @@ _ALL = (
             "push the standing {block} block over",
             "topple the {block} block",
         ),
-        _blocks(_free_upright),
+        _blocks(_can_fall),
         lambda _before, now, block: now.flat(block) and now.on_desk(block),
     ),
     *(_button(name, index) for index, name in enumerate(playroom.BUTTON_NAMES)),

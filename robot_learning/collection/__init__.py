@@ -1,0 +1,1 @@
+"""Collecting demonstrations and play: robots and actors in worker processes, one store."""

@@ -1,0 +1,119 @@
+"""The play table's 18 tasks as an evaluation suite: goals are the last moments of held-out scripted episodes."""
+
+from collections.abc import Sequence
+from math import ceil
+
+import numpy as np
+
+from robot_learning.core.errors import ConfigError, UnknownName
+from robot_learning.core.types import Episode, Observation, Trial
+from robot_learning.sim.demonstrations import scripted_episode, worked_on
+from robot_learning.sim.robot import Camera, PlayTableRobot
+from robot_learning.sim.scene import Scene
+from robot_learning.sim.tasks.table import TASKS, task
+
+
+class PlayTableSuite:
+    """Goals to reach on the play table, each known to be reachable because the scripted operator reached it.
+
+    A trial starts from the first observation of an episode and its goal is the last one. It succeeds when the task
+    happens to the block that the episode worked on; the same to another block does not count.
+
+    Args:
+        goals: Held-out single-task episodes with ``meta["task"]``; empty: the scripted operator makes them on fresh
+            scenes.
+        cameras: Cameras of the robot; goals made here then hold their images.
+        action_mode: What the robot takes: ``ee_delta`` or ``joint_position``.
+        tasks: Which of the 18 tasks to evaluate; all by default.
+        patience: Steps allowed, as a multiple of the steps that the operator took.
+    """
+
+    name = "play_table"
+
+    def __init__(
+        self,
+        goals: Sequence[Episode] = (),
+        *,
+        cameras: Sequence[Camera] = (),
+        action_mode: str = "ee_delta",
+        tasks: Sequence[str] | None = None,
+        patience: float = 3.0,
+    ) -> None:
+        """Sort the goals by task."""
+        self.tasks: tuple[str, ...] = tuple(task(name).name for name in (TASKS if tasks is None else tasks))
+        self._cameras = tuple(cameras)
+        self._action_mode = action_mode
+        self._patience = patience
+        self._goals: dict[str, list[Episode]] = {}
+        for index, episode in enumerate(goals):
+            self._goals.setdefault(_task_of(episode, index), []).append(episode)
+
+    def make_robot(self) -> PlayTableRobot:
+        """Return a new robot at the play table, not yet connected."""
+        return PlayTableRobot(action_mode=self._action_mode, cameras=self._cameras)
+
+    def trials(self, per_task: int, *, seed: int) -> list[Trial]:
+        """Return ``per_task`` trials of every task, the same ones for the same seed, task by task.
+
+        Raises:
+            ConfigError: There are goals, but fewer than ``per_task`` of some task.
+        """
+        episodes = self._pick(per_task, seed) if self._goals else self._make(per_task, seed)
+        return [self._trial(name, index, episode, seed) for name, index, episode in episodes]
+
+    def score(self, trial: Trial, first: Observation, current: Observation) -> float:
+        """Return 1 when the task has happened to what the goal shows it done to, else 0."""
+        wanted, before, now = task(trial.task), Scene.of(first), Scene.of(current)
+        blocks = worked_on(wanted, before, Scene.of(trial.goal)) or wanted.candidates(before)
+        return float(any(wanted.done(before, now, block) for block in blocks))
+
+    def _pick(self, per_task: int, seed: int) -> list[tuple[str, int, Episode]]:
+        short = {name: len(self._goals.get(name, ())) for name in self.tasks}
+        short = {name: count for name, count in short.items() if count < per_task}
+        if short:
+            raise ConfigError(
+                f"play_table goals: expected {per_task} of every task, got {short}; collect more or ask less"
+            )
+        picked = []
+        for place, name in enumerate(self.tasks):
+            order = np.random.default_rng([seed, place]).permutation(len(self._goals[name]))[:per_task]
+            picked += [(name, index, self._goals[name][chosen]) for index, chosen in enumerate(order)]
+        return picked
+
+    def _make(self, per_task: int, seed: int) -> list[tuple[str, int, Episode]]:
+        robot = PlayTableRobot(cameras=self._cameras)
+        robot.connect()
+        try:
+            return [
+                (name, index, scripted_episode(name, _seed(seed, name, index), robot))
+                for name in self.tasks
+                for index in range(per_task)
+            ]
+        finally:
+            robot.close()
+
+    def _trial(self, name: str, index: int, episode: Episode, seed: int) -> Trial:
+        return Trial(
+            task=name,
+            seed=_seed(seed, name, index),
+            start={key: value[0] for key, value in episode.observation.items()},
+            goal={key: value[-1] for key, value in episode.observation.items()},
+            max_steps=ceil(self._patience * episode.steps),
+            instruction=episode.instruction,
+        )
+
+
+def _seed(seed: int, name: str, index: int) -> int:
+    """Return the seed of one trial; it depends on neither the number of trials nor the choice of tasks."""
+    return int(np.random.SeedSequence([seed, list(TASKS).index(name), index]).generate_state(1)[0])
+
+
+def _task_of(episode: Episode, index: int) -> str:
+    name = episode.meta.get("task")
+    if not isinstance(name, str):
+        raise ConfigError(
+            f"play_table goals: episode {index}: expected meta['task'], got {name!r}; give single-task episodes"
+        )
+    if name not in TASKS:
+        raise UnknownName(f"task of episode {index}", name, TASKS)
+    return name
