@@ -10,6 +10,7 @@ DAMPING = 1e-3
 """Damping of the least squares: dq = J^T (J J^T + DAMPING I)^-1 e (Nakamura and Hanafusa 1986)."""
 POSTURE_GAIN = 0.05
 """Share of the way back to the home posture taken in the null space per solve."""
+_NO_TURN = np.array([1.0, 0.0, 0.0, 0.0])
 
 
 class ArmKinematics:
@@ -23,6 +24,8 @@ class ArmKinematics:
         self._jacobian = np.zeros((6, 7))
         self._damping = DAMPING * np.eye(6)
         self._error = np.zeros(6)
+        self._gram = np.zeros((6, 6))
+        self._weights = np.zeros(6)
 
     def forward(self, joints: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Return the tool's position [m] and rotation matrix (3 x 3) in the base frame for joints [rad]."""
@@ -43,7 +46,7 @@ class ArmKinematics:
         Each iteration solves ``dq = n + J^T (J J^T + d I)^-1 (e - J n)`` with the pose error ``e`` and the posture step
         ``n`` toward home, which therefore acts in the null space only.
         """
-        model, data, error = self._model, self._data, self._error
+        model, data, error, gram, weights = self._model, self._data, self._error, self._gram, self._weights
         result = joints
         for _ in range(iterations):
             data.qpos[:] = result
@@ -54,7 +57,8 @@ class ArmKinematics:
             error[3:] = rotation_vector(rotation @ data.site_xmat[self._site].reshape(3, 3).T)
             posture = POSTURE_GAIN * (panda.HOME - result)
             jacobian = self._jacobian
-            weights = np.linalg.solve(jacobian @ jacobian.T + self._damping, error - jacobian @ posture)
+            mujoco.mju_cholFactor(np.add(jacobian @ jacobian.T, self._damping, out=gram), 0.0)
+            mujoco.mju_cholSolve(weights, gram, error - jacobian @ posture)
             result = np.minimum(np.maximum(result + posture + jacobian.T @ weights, panda.JOINT_LOW), panda.JOINT_HIGH)
         return result
 
@@ -65,22 +69,18 @@ class ArmKinematics:
 
 def rotation_vector(rotation: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the rotation vector [rad] of a rotation matrix, for angles below pi."""
-    (a, b, c), (d, e, f), (g, h, i) = rotation.tolist()
-    axis = np.array([h - f, c - g, d - b])
-    sine = 0.5 * float(np.sqrt(axis @ axis))
-    cosine = 0.5 * (a + e + i - 1.0)
-    angle = float(np.arctan2(sine, cosine))
-    return axis * (0.5 if sine < 1e-9 else 0.5 * angle / sine)
+    quaternion, vector = np.empty(4), np.empty(3)
+    mujoco.mju_mat2Quat(quaternion, rotation.ravel())
+    mujoco.mju_quat2Vel(vector, quaternion, 1.0)
+    return vector
 
 
 def rotation_matrix(vector: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the rotation matrix of a rotation vector [rad] (Rodrigues' formula)."""
-    x, y, z = vector.tolist()
-    angle = (x * x + y * y + z * z) ** 0.5
-    if angle < 1e-9:
-        return np.array([[1.0, -z, y], [z, 1.0, -x], [-y, x, 1.0]])
-    skew = np.array([[0.0, -z, y], [z, 0.0, -x], [-y, x, 0.0]]) / angle
-    return np.eye(3) + np.sin(angle) * skew + (1.0 - np.cos(angle)) * (skew @ skew)
+    """Return the rotation matrix of a rotation vector [rad] (the exponential map)."""
+    quaternion, matrix = _NO_TURN.copy(), np.empty(9)
+    mujoco.mju_quatIntegrate(quaternion, vector, 1.0)
+    mujoco.mju_quat2Mat(matrix, quaternion)
+    return matrix.reshape(3, 3)
 
 
 def downward(yaw: float) -> NDArray[np.float64]:

@@ -137,10 +137,11 @@ def block_axis_products(quaternions: NDArray[np.float64]) -> NDArray[np.float64]
     A block looks the same turned by half a turn, so its long axis has no sign; the products of the axis' components are the
     same for both signs and change smoothly, which quaternions and angles do not.
     """
-    w, x, y, z = quaternions.T
-    a, b, c = 1 - 2 * (y * y + z * z), 2 * (x * y + w * z), 2 * (x * z - w * y)
-    products: NDArray[np.float64] = np.array((a * a, b * b, c * c, a * b, a * c, b * c)).T.ravel()
-    return products
+    products: list[float] = []
+    for w, x, y, z in quaternions.tolist():  # plain floats: three rows are too few for NumPy to pay off
+        a, b, c = 1 - 2 * (y * y + z * z), 2 * (x * y + w * z), 2 * (x * z - w * y)
+        products += (a * a, b * b, c * c, a * b, a * c, b * c)
+    return np.array(products)
 
 
 def start_arrays(observation: Mapping[str, Any]) -> dict[str, NDArray[np.float64]]:
