@@ -21,7 +21,7 @@ _MAX_SCENES = 1000
 
 
 def feasible_start(robot: PlayTableRobot, name: str, rng: np.random.Generator) -> tuple[Observation, int]:
-    """Reset a connected robot to fresh scenes until ``name`` can be done; returns the observation and the scene's seed."""
+    """Reset a connected robot to fresh scenes until ``name`` can be done; returns observation and scene seed."""
     wanted = task(name)
     for _ in range(_MAX_SCENES):
         seed = int(rng.integers(2**31))
@@ -40,14 +40,16 @@ def scripted_attempt(robot: PlayTableRobot, name: str, seed: int) -> Episode:
         seed: Draws scene and manner; the same seed gives the same episode.
 
     Returns:
-        The episode, its outcome's ``success`` the operator's verdict, ``meta`` with ``task``, ``seed``, ``scene_seed`` and
-        ``operator``.
+        The episode, its outcome's ``success`` the operator's verdict, ``meta`` with ``task``, ``seed``,
+        ``scene_seed`` and ``operator``.
     """
     rng = np.random.default_rng(seed)
     first, scene_seed = feasible_start(robot, name, rng)
     operator = TaskOperator(name)
     operator.reset(seed=int(rng.integers(2**31)))
-    observations, requested, applied = [first], [], []
+    observations: list[Observation] = [first]
+    requested: list[Action] = []
+    applied: list[Action] = []
     end = End("max_steps", success=False)
     while len(requested) < MAX_STEPS:
         action = operator.act(observations[-1])

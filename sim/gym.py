@@ -6,7 +6,7 @@
 Gymnasium's own spelling does both at once: ``gymnasium.make("robot_learning.sim.gym:robot-learning/PlayTable-v0")``.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import gymnasium
@@ -18,20 +18,23 @@ from robot_learning.core.types import Observation
 from robot_learning.sim.demonstrations import feasible_start
 from robot_learning.sim.robot import CONTROL_HZ, Camera, PlayTableRobot
 from robot_learning.sim.scene import Scene
-from robot_learning.sim.tasks.table import task
+from robot_learning.sim.tasks import table
 
 ENV_ID = "robot-learning/PlayTable-v0"
+BOUND = 10.0
+"""Observations are clipped to this in their own unit (m, rad, rad/s), because spaces should be bounded; nothing on the
+desk comes near it."""
 _MAX_EPISODE_STEPS = 300
 
 
-class PlayTableEnv(gymnasium.Env[dict[str, NDArray[Any]], NDArray[np.float32]]):
+class PlayTableEnv(gymnasium.Env[dict[str, NDArray[Any]], NDArray[np.float32]]):  # type: ignore[misc]
     """One task, or free play, on the play table.
 
-    Observations are the robot's (a ``Dict`` of one ``Box`` per key), actions the robot's own units. With a task the
-    reward is 1 and the episode terminates when it is done; ``info["success"]`` says the same.
+    Observations are the robot's, a ``Dict`` with one ``Box`` per key. Actions are the robot's, scaled to -1..1 between
+    its limits. With a task the reward is 1 and the episode terminates when it is done; ``info["success"]`` says so.
 
     Args:
-        task: One of the 18 tasks, drawn in scenes that allow it; None: free play, reward 0.
+        task: One of the 18 tasks, in scenes that allow it; None: free play, reward 0.
         action_mode: ``ee_delta`` or ``joint_position``.
         cameras: Cameras to observe from.
         render_mode: ``rgb_array`` or None.
@@ -45,20 +48,21 @@ class PlayTableEnv(gymnasium.Env[dict[str, NDArray[Any]], NDArray[np.float32]]):
         self,
         task: str | None = None,
         action_mode: str = "ee_delta",
-        cameras: Sequence[Camera] = (),
+        cameras: Sequence[Camera | Mapping[str, Any]] = (),
         render_mode: str | None = None,
         render_camera: str = "static",
         render_size: tuple[int, int] = (480, 360),
     ) -> None:
         """Build the simulation."""
-        self._task = None if task is None else _look_up(task)
+        self._task = None if task is None else table.task(task)
         self.render_mode = render_mode
-        self._view = (render_camera, *render_size)
+        self._view = Camera(render_camera, *render_size)
         self._robot = PlayTableRobot(action_mode=action_mode, cameras=cameras)
         self._robot.connect()
         spec = self._robot.spec
+        self._low, self._high = np.array(spec.action.low), np.array(spec.action.high)
         self.observation_space = gymnasium.spaces.Dict({key: _box(value) for key, value in spec.observation.items()})
-        self.action_space = _box(spec.action)
+        self.action_space = gymnasium.spaces.Box(-1.0, 1.0, spec.action.shape, np.float32)
         self._before: Scene | None = None
 
     def reset(
@@ -74,38 +78,37 @@ class PlayTableEnv(gymnasium.Env[dict[str, NDArray[Any]], NDArray[np.float32]]):
         else:
             first = self._robot.reset(seed=int(self.np_random.integers(2**31)))
         self._before = Scene.of(first)
-        return self._visible(first), {"time": float(first["time"])}
+        return self._visible(first), {"success": False}
 
     def step(self, action: NDArray[np.float32]) -> tuple[dict[str, NDArray[Any]], float, bool, bool, dict[str, Any]]:
-        """Advance one control period (50 ms)."""
-        applied = self._robot.apply(action)
+        """Advance one control period; ``info["applied"]`` is the action sent, in the robot's units."""
+        share = (np.asarray(action, dtype=np.float32) + 1.0) / 2.0
+        applied = self._robot.apply(self._low + share * (self._high - self._low))
         now = self._robot.observe()
-        scene = Scene.of(now)
-        done = self._task is not None and self._before is not None and self._task.success(self._before, scene)
-        info = {"success": done, "applied": applied, "time": float(now["time"])}
-        return self._visible(now), float(done), done, False, info
+        done = self._task is not None and self._before is not None and self._task.success(self._before, Scene.of(now))
+        return self._visible(now), float(done), done, False, {"success": done, "applied": applied}
 
-    def render(self) -> NDArray[np.uint8] | None:  # type: ignore[override]
+    def render(self) -> NDArray[np.uint8] | None:
         """Return an RGB image when the render mode is ``rgb_array``."""
-        return self._robot.render(*self._view) if self.render_mode == "rgb_array" else None
+        if self.render_mode is None:
+            return None
+        return self._robot.render(self._view.name, self._view.width, self._view.height)
 
     def close(self) -> None:
         """Free the simulation."""
         self._robot.close()
 
     def _visible(self, observation: Observation) -> dict[str, NDArray[Any]]:
-        return {key: observation[key] for key in self._robot.spec.observation}
-
-
-_look_up = task
+        spec = self._robot.spec.observation
+        return {
+            key: observation[key] if spec[key].is_image else np.clip(observation[key], -BOUND, BOUND) for key in spec
+        }
 
 
 def _box(spec: ArraySpec) -> gymnasium.spaces.Box:
     if spec.is_image:
         return gymnasium.spaces.Box(0, 255, spec.shape, np.uint8)
-    low = np.full(spec.shape, -np.inf) if spec.low is None else spec.low
-    high = np.full(spec.shape, np.inf) if spec.high is None else spec.high
-    return gymnasium.spaces.Box(low.astype(spec.dtype), high.astype(spec.dtype), dtype=np.dtype(spec.dtype).type)
+    return gymnasium.spaces.Box(-BOUND, BOUND, spec.shape, np.float32)
 
 
 if ENV_ID not in gymnasium.registry:

@@ -1,9 +1,9 @@
 """The Franka Panda arm as MJCF: published kinematics, limits and inertias, geometry of our own.
 
-Sources: link transforms, joint limits and torque limits from Franka's URDF (``franka_description``) and the FCI documentation
-("Robot limits for the Panda"); link inertias as identified by Gaz et al., "Dynamic Identification of the Franka Emika Panda
-Robot With Retrieval of Feasible Parameters", RA-L 2019, in the form the URDF carries them. The shapes are plain capsules,
-cylinders and boxes, so that no mesh has to be shipped or rendered.
+Sources: link transforms, joint limits and torque limits from Franka's URDF (``franka_description``) and the FCI
+documentation ("Robot limits for the Panda"); link inertias as identified by Gaz et al., "Dynamic Identification of the
+Franka Emika Panda Robot With Retrieval of Feasible Parameters Using Penalty-Based Optimization", RA-L 2019, in the form
+the URDF carries them. The shapes are capsules, cylinders and boxes, so that no mesh has to be shipped or rendered.
 """
 
 from dataclasses import dataclass
@@ -104,8 +104,8 @@ DEFAULTS_XML = """
     <default class="shell"><geom contype="0" conaffinity="0" group="1" material="shell" mass="0"/></default>
     <default class="housing"><geom contype="0" conaffinity="0" group="1" material="housing" mass="0"/></default>
     <default class="finger">
-      <geom contype="1" conaffinity="6" condim="4" friction="1.6 0.02 0.0001" solimp="0.95 0.99 0.001" solref="0.006 1" mass="0"
-            priority="1"/>
+      <geom contype="1" conaffinity="6" condim="4" friction="1.6 0.02 0.0001" solimp="0.95 0.99 0.001" solref="0.006 1"
+            mass="0" priority="1"/>
     </default>
 """
 
@@ -120,7 +120,8 @@ _GRIPPER_XML = """
       <inertial mass="0.73" pos="-0.01 0 0.03" diaginertia="0.001 0.0025 0.0017"/>
       <geom class="shell" type="box" size="0.030 0.098 0.026" pos="0 0 0.028"/>
       <geom class="housing" type="box" size="0.022 0.085 0.006" pos="0 0 0.056"/>
-      <geom name="palm" type="box" size="0.022 0.085 0.028" pos="0 0 0.03" contype="0" conaffinity="4" group="3" mass="0"/>
+      <geom name="palm" type="box" size="0.022 0.085 0.028" pos="0 0 0.03" contype="0" conaffinity="4" group="3"
+            mass="0"/>
       <site name="tool" pos="0 0 {tip}" size="0.005" group="4"/>
       <camera name="wrist" pos="0.075 0 0.02" quat="0.062 0.704 0.704 0.062" fovy="75"/>
       <body name="finger_left" pos="0 0 0.0584" gravcomp="1">

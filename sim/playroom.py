@@ -1,9 +1,9 @@
 """The play table's furniture as MJCF, after the playroom of Lynch et al., "Learning Latent Plans from Play", CoRL 2019.
 
-World frame: origin at the arm's base, x away from the arm, y to its left, z up; the desk's surface is z = 0. On the desk:
-a row of three buttons at the left, three blocks in the middle; at the back a cabinet whose left half is a shelf, covered by a
-door that slides to the right; under the front edge a drawer that opens toward the arm. Everything is within reach of a
-gripper that points down. Geometry is our own; all lengths in metres.
+World frame: origin at the arm's base, x away from the arm, y to its left, z up; the desk's surface is z = 0. On the
+desk: a row of three buttons at the left, three blocks in the middle; at the back a cabinet whose left half is a shelf,
+covered by a door that slides to the right; under the front edge a drawer that opens toward the arm. Everything is
+within reach of a gripper that points down. Geometry is our own; all lengths in metres.
 """
 
 from robot_learning.sim import panda
@@ -41,6 +41,9 @@ BUTTON_OFF = 0.004
 """Depression below which a button is armed again [m]."""
 BUTTON_NAMES = ("red", "green", "blue")
 
+RENDER_WIDTH, RENDER_HEIGHT = 1280, 960
+"""Largest image that can be rendered [pixels]."""
+
 BLOCK_HALF = (0.05, 0.02, 0.02)
 """Half lengths of a block; its long axis is its x axis."""
 BLOCK_NAMES = ("orange", "purple", "teal")
@@ -60,12 +63,14 @@ def model_xml() -> str:
   <size memory="8M"/>
   <visual>
     <quality shadowsize="0" offsamples="0" numslices="16" numstacks="8" numquads="2"/>
-    <global offwidth="1280" offheight="960"/>
+    <global offwidth="{RENDER_WIDTH}" offheight="{RENDER_HEIGHT}"/>
     <headlight ambient="0.42 0.42 0.44" diffuse="0.45 0.45 0.45" specular="0.1 0.1 0.1"/>
     <map znear="0.02" zfar="20"/>
   </visual>
   <default>
-    <default class="furniture"><geom contype="2" conaffinity="0" condim="3" friction="0.7 0.005 0.0001" type="box"/></default>
+    <default class="furniture">
+      <geom contype="2" conaffinity="0" condim="3" friction="0.7 0.005 0.0001" type="box"/>
+    </default>
     <default class="decor"><geom contype="0" conaffinity="0" group="1" mass="0"/></default>
     <default class="block">
       <geom type="box" contype="4" conaffinity="6" condim="4" friction="0.7 0.005 0.0001" mass="0.08" solref="0.008 1"/>
@@ -74,8 +79,10 @@ def model_xml() -> str:
   </default>
   <asset>
     {panda.ASSETS_XML}
-    <texture name="sky" type="skybox" builtin="gradient" rgb1="0.78 0.84 0.90" rgb2="0.95 0.96 0.98" width="64" height="64"/>
-    <texture name="floor" type="2d" builtin="checker" rgb1="0.66 0.68 0.71" rgb2="0.72 0.74 0.77" width="128" height="128"/>
+    <texture name="sky" type="skybox" builtin="gradient" rgb1="0.78 0.84 0.90" rgb2="0.95 0.96 0.98" width="64"
+             height="64"/>
+    <texture name="floor" type="2d" builtin="checker" rgb1="0.66 0.68 0.71" rgb2="0.72 0.74 0.77" width="128"
+             height="128"/>
     <material name="floor" texture="floor" texrepeat="8 8" specular="0"/>
     <material name="wood" rgba="0.83 0.70 0.53 1" specular="0.15" shininess="0.3"/>
     <material name="dark_wood" rgba="0.55 0.41 0.28 1" specular="0.15" shininess="0.3"/>
@@ -86,7 +93,7 @@ def model_xml() -> str:
   <worldbody>
     {panda.body_xml()}
     <light pos="0.2 -0.6 1.8" dir="0.15 0.35 -1" directional="true" diffuse="0.45 0.45 0.43" specular="0.2 0.2 0.2"/>
-    <geom class="decor" type="plane" size="3 3 0.1" pos="0 0 -0.62" material="floor"/>
+    <geom class="furniture" type="plane" size="3 3 0.1" pos="0 0 -0.62" material="floor"/>
     <geom class="decor" type="cylinder" size="0.11 0.31" pos="0 0 -0.31" material="metal"/>
     {_cameras_xml()}
     {_desk_xml()}
@@ -130,7 +137,8 @@ def _drawer_xml() -> str:
       <inertial mass="0.8" pos="0 0 {middle}" diaginertia="0.004 0.004 0.004"/>
       <joint name="drawer" type="slide" axis="-1 0 0" range="0 {DRAWER_TRAVEL}" damping="8" frictionloss="1.5"/>
       <geom class="furniture" size="{d} {w} 0.004" pos="0 0 {floor - 0.004}" material="inlay"/>
-      <geom class="furniture" size="0.005 {w + 0.006} {wall + 0.004}" pos="{-d - 0.005} 0 {middle - 0.004}" material="wood"/>
+      <geom class="furniture" size="0.005 {w + 0.006} {wall + 0.004}" pos="{-d - 0.005} 0 {middle - 0.004}"
+            material="wood"/>
       <geom class="furniture" size="0.004 {w} {wall}" pos="{d + 0.004} 0 {middle}" material="inlay"/>
       <geom class="furniture" size="{d} 0.004 {wall}" pos="0 {w + 0.002} {middle}" material="inlay"/>
       <geom class="furniture" size="{d} 0.004 {wall}" pos="0 {-w - 0.002} {middle}" material="inlay"/>
@@ -149,10 +157,14 @@ def _cabinet_xml() -> str:
         for index, (name, y) in enumerate(zip(BUTTON_NAMES, (0.08, 0.0, -0.08), strict=True))
     )
     return f"""
-    <geom class="furniture" size="{hx} {hy} {SHELF_FLOOR / 2}" pos="{SHELF_X} {SHELF_Y} {SHELF_FLOOR / 2}" material="inlay"/>
-    <geom class="furniture" size="0.004 {hy + 0.008} {wall}" pos="{SHELF_X - hx - 0.004} {SHELF_Y} {wall}" material="dark_wood"/>
-    <geom class="furniture" size="0.004 {hy + 0.008} {wall}" pos="{SHELF_X + hx + 0.004} {SHELF_Y} {wall}" material="dark_wood"/>
-    <geom class="furniture" size="{hx} 0.004 {wall}" pos="{SHELF_X} {SHELF_Y + hy + 0.004} {wall}" material="dark_wood"/>
+    <geom class="furniture" size="{hx} {hy} {SHELF_FLOOR / 2}" pos="{SHELF_X} {SHELF_Y} {SHELF_FLOOR / 2}"
+          material="inlay"/>
+    <geom class="furniture" size="0.004 {hy + 0.008} {wall}" pos="{SHELF_X - hx - 0.004} {SHELF_Y} {wall}"
+          material="dark_wood"/>
+    <geom class="furniture" size="0.004 {hy + 0.008} {wall}" pos="{SHELF_X + hx + 0.004} {SHELF_Y} {wall}"
+          material="dark_wood"/>
+    <geom class="furniture" size="{hx} 0.004 {wall}" pos="{SHELF_X} {SHELF_Y + hy + 0.004} {wall}"
+          material="dark_wood"/>
     <geom class="furniture" size="{hx + 0.008} {DOOR_TRAVEL / 2} {wall}"
           pos="{SHELF_X} {right - DOOR_TRAVEL / 2} {wall}" material="dark_wood"/>
     <geom class="decor" type="box" size="0.012 0.24 0.036" pos="{SHELF_X + hx + 0.03} 0 0.036" material="dark_wood"/>

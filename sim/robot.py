@@ -8,7 +8,8 @@ import mujoco
 import numpy as np
 from numpy.typing import NDArray
 
-from robot_learning.core.errors import NotConnected, SafetyStop, SpecMismatch, UnknownName
+from robot_learning.core.arguments import check_arguments
+from robot_learning.core.errors import ConfigError, NotConnected, SafetyStop, SpecMismatch, UnknownName
 from robot_learning.core.spec import ArraySpec, RobotSpec
 from robot_learning.core.types import Action, Observation
 from robot_learning.sim import panda, playroom, sampling
@@ -29,6 +30,7 @@ ACTION_MODES = ("ee_delta", "joint_position")
 _DOWN = np.array([0.0, 1.0, 0.0, 0.0])
 _STEP = 1.0 / CONTROL_HZ
 _SETTLE_S = 0.3
+CAMERAS = ("static", "front", "wrist")
 
 
 @dataclass(frozen=True)
@@ -45,22 +47,32 @@ class Camera:
     width: int = 96
     height: int = 96
 
+    def __post_init__(self) -> None:
+        """Check the name and the size."""
+        if self.name not in CAMERAS:
+            raise UnknownName("camera", self.name, CAMERAS)
+        widest, tallest = playroom.RENDER_WIDTH, playroom.RENDER_HEIGHT
+        if not (1 <= self.width <= widest and 1 <= self.height <= tallest):
+            got = f"{self.width} x {self.height}"
+            raise ConfigError(f"camera {self.name!r}: expected 1 x 1 to {widest} x {tallest} pixels, got {got}")
+
 
 class PlayTableRobot:
     """Simulated Panda at the play table.
 
     Args:
-        action_mode: ``ee_delta``: motion of the tool (3 x [m], rotation vector 3 x [rad], base frame) and gripper command
-            (-1 closed to 1 open); ``joint_position``: seven joint targets [rad] and the gripper command.
-        cameras: Cameras to observe from; rendered at every observation, so ask only for what is used.
+        action_mode: ``ee_delta``: motion of the tool (3 x [m], rotation vector 3 x [rad], base frame) and gripper
+            command (-1 closed to 1 open); ``joint_position``: seven joint targets [rad] and the gripper command.
+        cameras: Cameras to observe from, as :class:`Camera` or as its fields by name; rendered at every observation,
+            so ask only for what is used.
     """
 
-    def __init__(self, action_mode: str = "ee_delta", cameras: Sequence[Camera] = ()) -> None:
+    def __init__(self, action_mode: str = "ee_delta", cameras: Sequence[Camera | Mapping[str, Any]] = ()) -> None:
         """Describe the robot; ``connect`` builds the simulation."""
         if action_mode not in ACTION_MODES:
             raise UnknownName("action mode", action_mode, ACTION_MODES)
         self.action_mode = action_mode
-        self._cameras = tuple(cameras)
+        self._cameras = tuple(_camera(camera) for camera in cameras)
         self.spec = RobotSpec(
             observation=_observation_spec(self._cameras),
             action=_action_spec(action_mode),
@@ -156,7 +168,7 @@ class PlayTableRobot:
         asked = self.spec.validate_action(action)
         if not np.isfinite(asked).all():
             raise SafetyStop(f"play_table: expected a finite action, got {asked}")
-        sent = np.minimum(np.maximum(asked, self.spec.action.low), self.spec.action.high)
+        sent: Action = np.clip(asked, self.spec.action.low, self.spec.action.high)
         wanted = self._joint_target(sent) if self.action_mode == "ee_delta" else sent[:7].astype(np.float64)
         reach = panda.JOINT_VELOCITY * _STEP
         self._joints = np.minimum(np.maximum(wanted, self._joints - reach), self._joints + reach)
@@ -218,6 +230,13 @@ class PlayTableRobot:
 
 
 _RESTORED = ("joint_position", "gripper_width", "furniture", "block_position", "block_quaternion")
+
+
+def _camera(camera: Camera | Mapping[str, Any]) -> Camera:
+    if isinstance(camera, Camera):
+        return camera
+    check_arguments(Camera, camera, what="camera")
+    return Camera(**camera)
 
 
 def _action_spec(mode: str) -> ArraySpec:

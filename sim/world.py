@@ -42,17 +42,17 @@ class World:
     @property
     def slides(self) -> NDArray[np.float64]:
         """Return how far the drawer and the door are open [m]."""
-        return self.data.qpos[self._slides]
+        return np.asarray(self.data.qpos[self._slides])
 
     @property
     def buttons(self) -> NDArray[np.float64]:
         """Return the depression of each button [m]."""
-        return self.data.qpos[self._buttons]
+        return np.asarray(self.data.qpos[self._buttons])
 
     @property
     def blocks(self) -> NDArray[np.float64]:
         """Return one row ``x y z w x y z`` per block."""
-        return self.data.qpos[self._blocks]
+        return np.asarray(self.data.qpos[self._blocks])
 
     def clear(self, lights: NDArray[np.float64]) -> None:
         """Put time and velocities to zero and switch the lights as given."""
@@ -134,8 +134,8 @@ class World:
 def block_axis_products(quaternions: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return xx yy zz xy xz yz of each block's long axis, flat: an orientation without a sign to jump.
 
-    A block looks the same turned by half a turn, so its long axis has no sign; the products of the axis' components are the
-    same for both signs and change smoothly, which quaternions and angles do not.
+    A block looks the same turned by half a turn, so its long axis has no sign; the products of the axis' components are
+    the same for both signs and change smoothly, which quaternions and angles do not.
     """
     products: list[float] = []
     for w, x, y, z in quaternions.tolist():  # plain floats: three rows are too few for NumPy to pay off

@@ -1,8 +1,8 @@
 """How the scripted hand moves: waypoints turned into smooth, slightly noisy tool motions, closed on what is observed.
 
-A skill is a generator: it is sent the newest :class:`Scene` and yields the :class:`Waypoint` to head for. :class:`Hand` turns
-waypoints into actions. Approaches come down a funnel: how high the tool flies depends on how far it still is from the spot, so
-that the motion is a function of where things are and not of a clock, which is what makes it learnable.
+A skill is a generator: it is sent the newest :class:`Scene` and yields the :class:`Waypoint` to head for. :class:`Hand`
+turns waypoints into actions. Approaches come down a funnel: how high the tool flies depends on how far it still is from
+the spot, so that the motion is a function of where things are and not of a clock, which is what makes it learnable.
 """
 
 from collections.abc import Callable, Generator

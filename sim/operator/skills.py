@@ -36,7 +36,7 @@ def _point(x: float, y: float, z: float) -> NDArray[np.float64]:
 def nearest_yaw(
     angle: float, period: float, now: float, low: float = YAW_RANGE[0], high: float = YAW_RANGE[1]
 ) -> float:
-    """Return the turn equal to ``angle`` up to multiples of ``period``, within limits, small and near the present one."""
+    """Return the turn equal to ``angle`` up to multiples of ``period``: within limits, small, near the present one."""
     options = [angle + period * k for k in range(-4, 5) if low <= angle + period * k <= high]
     return min(options, key=lambda yaw: abs(yaw - now) + 0.8 * abs(yaw))
 

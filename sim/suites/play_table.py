@@ -1,7 +1,8 @@
 """The play table's 18 tasks as an evaluation suite: goals are the last moments of held-out scripted episodes."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from math import ceil
+from typing import Any
 
 import numpy as np
 
@@ -34,7 +35,7 @@ class PlayTableSuite:
         self,
         goals: Sequence[Episode] = (),
         *,
-        cameras: Sequence[Camera] = (),
+        cameras: Sequence[Camera | Mapping[str, Any]] = (),
         action_mode: str = "ee_delta",
         tasks: Sequence[str] | None = None,
         patience: float = 3.0,

@@ -1,9 +1,9 @@
 """The 18 tasks of "Learning Latent Plans from Play" (Lynch et al., CoRL 2019) on the play table.
 
-Each task is a pure function of scenes: may it be started here (``feasible``), and did it happen (``success``, comparing the
-scene before with the scene now). Where ours differ from the paper's: blocks look the same turned by half a turn, so that a
-quarter turn to the left and one to the right would end alike; ``rotate_left`` and ``rotate_right`` ask for a turn between 30
-and 85 degrees instead. Buttons stand on the desk, and each press toggles its light.
+Each task is a pure function of scenes: may it be started here (``feasible``), and did it happen (``success``, comparing
+the scene before with the scene now). Where ours differ from the paper's: blocks look the same turned by half a turn, so
+that a quarter turn to the left and one to the right would end alike; ``rotate_left`` and ``rotate_right`` ask for a
+turn between 30 and 85 degrees instead. Buttons stand on the desk, and each press toggles its light.
 """
 
 from collections.abc import Callable
@@ -87,7 +87,7 @@ def _can_fall(scene: Scene, block: int) -> bool:
 
 
 def _turned(before: Scene, now: Scene, block: int) -> float:
-    """Return by how much a flat block that stayed on the desk was turned, ccw positive [rad]; 0 when it did not stay."""
+    """Return by how much a flat block that stayed on the desk was turned, ccw positive [rad]; 0 if it did not stay."""
     if not (now.on_desk(block) and now.flat(block)):
         return 0.0
     return half_turn(now.angle(block) - before.angle(block))
