@@ -49,7 +49,8 @@ class _Answer:
 class _Worker:
     """Answers one question at a time in a thread of its own."""
 
-    def __init__(self, policy: Policy, now: Callable[[], float]) -> None:
+    def __init__(self, policy: Policy, now: Callable[[], float], initializer: Callable[[], object]) -> None:
+        self._initializer = initializer
         self._policy = policy
         self._now = now
         self._questions: queue.SimpleQueue[_Question | None] = queue.SimpleQueue()
@@ -88,6 +89,7 @@ class _Worker:
         return not self._thread.is_alive()
 
     def _run(self) -> None:
+        self._initializer()
         while (question := self._questions.get()) is not None:
             began = self._now()
             try:
@@ -110,6 +112,7 @@ class AsyncActor:
         relative: Elements of the action (name or index) that are motions: while holding they are zero, the others
             keep their last value.
         source: Name recorded with every step.
+        initializer: Called once in the inference thread, e.g. to set its priority.
         now: Monotonic time [s].
     """
 
@@ -122,6 +125,7 @@ class AsyncActor:
         patience_s: float = 0.0,
         relative: Sequence[str | int] = (),
         source: str = "policy",
+        initializer: Callable[[], object] = object,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
         if not 1 <= execute <= policy.horizon:
@@ -139,6 +143,7 @@ class AsyncActor:
         self._plan = Plan(ensemble)
         self._history = History(policy.spec, policy.n_obs)
         self._now = now
+        self._initializer = initializer
         self._worker: _Worker | None = None
         self._goal: GoalBatch = None
         self._first_time: float | None = None
@@ -188,7 +193,7 @@ class AsyncActor:
         self._settle()
         if self._worker is None:
             self.warm_up()
-            self._worker = _Worker(self.policy, self._now)
+            self._worker = _Worker(self.policy, self._now, self._initializer)
         self.policy.reset(seed=seed)
         self._forget()
 

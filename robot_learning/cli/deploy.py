@@ -1,0 +1,82 @@
+"""Run a checkpoint on a robot in real time towards a goal, guarded, measured and recorded."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from omegaconf import DictConfig, OmegaConf
+
+from robot_learning.cli.compose import instantiate, run
+from robot_learning.core.errors import ConfigError
+from robot_learning.core.protocols import Policy
+from robot_learning.core.types import Goal
+from robot_learning.datasets.durable import write_atomic
+from robot_learning.policies.policy import load_policy
+from robot_learning.serving.deploy import DeployReport, deploy, open_record
+from robot_learning.serving.goals import INSTRUCTION, read_goal
+
+EXAMPLES = (
+    "robot-learning deploy checkpoint=runs/train/checkpoints/last goal=runs/play.zarr:42@end seconds=60",
+    "robot-learning deploy checkpoint=runs/train/checkpoints/best goal=store:42@end goal_store=runs/play.zarr "
+    "start=store:42@0",
+    "robot-learning deploy checkpoint=runs/pusht/checkpoints/last task=pusht execution.execute=8 seconds=30",
+)
+
+
+def main(argv: list[str]) -> int:
+    """Run the command; 0 when it ran to its end, 1 when a guard stopped the robot."""
+    return run("deploy", argv, _deploy, description=(__doc__ or "").strip(), examples=EXAMPLES)
+
+
+def _deploy(cfg: DictConfig) -> int:
+    if cfg.checkpoint is None:
+        raise ConfigError("checkpoint: expected the folder of a policy, e.g. checkpoint=runs/train/checkpoints/last")
+    policy = load_policy(Path(cfg.checkpoint), device=_device(cfg.device), **_plain(cfg.overrides))
+    robot = instantiate(cfg.task).make_robot()
+    goal, start = _goals(cfg, policy, robot.spec)
+    guard = instantiate(cfg.guard, spec=robot.spec) if cfg.get("guard") is not None else None
+    out = Path(cfg.out)
+    meta = {"checkpoint": str(cfg.checkpoint), "goal": cfg.goal, "start": cfg.start}
+    store = open_record(out / "episodes.zarr", robot) if cfg.record else None
+    try:
+        print(f"{robot.spec.name}: {cfg.seconds:g} s at {robot.spec.control_hz:g} Hz; Ctrl-C stops and saves")
+        report = deploy(
+            policy,
+            robot,
+            goal,
+            seconds=cfg.seconds,
+            execution=instantiate(cfg.execution),
+            guard=guard,
+            seed=cfg.seed,
+            start=start,
+            store=store,
+            meta=meta,
+        )
+    finally:
+        if store is not None:
+            store.close()
+    print(report)
+    out.mkdir(parents=True, exist_ok=True)
+    write_atomic(out / "report.json", _json(report, meta))
+    return int(report.outcome.reason.startswith("safety:"))
+
+
+def _goals(cfg: DictConfig, policy: Policy, spec: Any) -> tuple[Goal, dict[str, np.ndarray[Any, Any]] | None]:
+    goal = read_goal(cfg.goal, spec=spec, keys=policy.goal_keys, store=cfg.goal_store)
+    start = read_goal(cfg.start, spec=spec, store=cfg.goal_store)
+    start.pop(INSTRUCTION, None)
+    return goal, start or None
+
+
+def _device(name: str) -> str:
+    return ("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name
+
+
+def _plain(node: DictConfig) -> dict[str, Any]:
+    return {str(key): value for key, value in (OmegaConf.to_container(node, resolve=True) or {}).items()}  # type: ignore[union-attr]
+
+
+def _json(report: DeployReport, meta: dict[str, Any]) -> bytes:
+    return json.dumps({**meta, **report.to_json()}, indent=1).encode()
