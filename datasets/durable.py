@@ -8,10 +8,14 @@ the folder, which :class:`DurableStore` collects and does once per commit.
 import asyncio
 import os
 import uuid
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from zarr.storage import LocalStore
+
+_T = TypeVar("_T")
 
 PARTIAL_SUFFIX = ".partial"
 
@@ -32,12 +36,17 @@ def write_atomic(path: Path, content: Any) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Make the names in ``folder`` (files created, renamed or removed) survive a power cut."""
+    """Make the names in ``folder`` (files created, renamed or removed) survive a power cut; or a file's content."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def sync_tree(root: Path) -> None:
+    """Make a whole new folder survive a power cut."""
+    in_parallel(sync_folder, [root, *root.rglob("*")])
 
 
 def remove_partial_files(root: Path) -> None:
@@ -64,6 +73,8 @@ class DurableStore(LocalStore):
         self._check_writable()
         path = self.root / key
         self._unsynced.add(path.parent)
+        if not path.parent.exists():
+            self._unsynced.add(path.parent.parent)
         await asyncio.to_thread(write_atomic, path, value.as_numpy_array().data)
 
     async def set_if_not_exists(self, key: str, value: Any) -> None:
@@ -72,11 +83,15 @@ class DurableStore(LocalStore):
             await self.set(key, value)
 
     def sync(self) -> None:
-        """Flush the folders of everything written since the last call, up to the root."""
-        folders = {self.root}
-        for folder in self._unsynced:
-            folders |= {folder, *(parent for parent in folder.parents if parent.is_relative_to(self.root))}
+        """Flush the folders of everything written since the last call."""
+        folders = [folder for folder in self._unsynced if folder.exists()]
         self._unsynced.clear()
-        for folder in sorted(folders, reverse=True):
-            if folder.exists():
-                sync_folder(folder)
+        in_parallel(sync_folder, folders)
+
+
+def in_parallel(function: Callable[[_T], object], items: Iterable[_T]) -> None:
+    """Call ``function`` on every item in threads of its own: flushes that wait for the disk together cost as one."""
+    items = list(items)
+    with ThreadPoolExecutor(max(1, min(16, len(items))), "store-writer") as pool:
+        for _ in pool.map(function, items):
+            pass

@@ -12,6 +12,7 @@ from zarr.abc.codec import ArrayBytesCodec
 from robot_learning.core.errors import ConfigError, StoreCorrupt
 
 JPEG_NAME = "robot_learning.jpeg"
+_NO_SUBSAMPLING = cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,9 @@ class JpegCodec(ArrayBytesCodec):
 def encode_jpeg(image: NDArray[np.uint8], quality: int) -> bytes:
     """Return ``image`` (``[y, x, c]``, grey or RGB) as JPEG."""
     picture = cv2.cvtColor(image, cv2.COLOR_RGB2BGR) if image.shape[-1] == 3 else image
-    done, encoded = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, quality])
+    # full colour resolution: the small objects of robot cameras are a few pixels wide
+    settings = [cv2.IMWRITE_JPEG_QUALITY, quality, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, _NO_SUBSAMPLING]
+    done, encoded = cv2.imencode(".jpg", picture, settings)
     if not done:
         raise ConfigError(f"jpeg: expected an image of 1 or 3 channels, got shape {image.shape}")
     return cast("bytes", encoded.tobytes())

@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 import zarr
-from robot_learning.datasets.durable import DurableStore
 from zarr.codecs import ZstdCodec
+from zarr.storage import LocalStore
 
 from robot_learning.core.errors import ConfigError, SpecMismatch
 from robot_learning.core.spec import TIME_KEY, ArraySpec, RobotSpec
@@ -59,8 +59,8 @@ def array_specs(spec: RobotSpec) -> dict[str, ArraySpec]:
 
 
 def create_arrays(root: Path, spec: RobotSpec, image_codec: str, quality: int) -> None:
-    """Create the empty arrays of a new store."""
-    group = zarr.open_group(DurableStore(root), mode="a", zarr_format=3)
+    """Create the empty arrays of a new store; flushing them to the disk is left to the caller."""
+    group = zarr.open_group(LocalStore(root), mode="a", zarr_format=3)
     group.create_group("data")
     meta = group.create_group("meta")
     meta.create_group("episodes")

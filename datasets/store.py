@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from robot_learning.datasets.arrays import StoreArrays, histogram_array, register_codecs
-from robot_learning.datasets.durable import remove_partial_files, sync_folder, write_atomic
+from robot_learning.datasets.durable import remove_partial_files, sync_folder, sync_tree, write_atomic
 from robot_learning.datasets.layout import FORMAT, ROOT_KEY, STREAM_PREFIX, array_specs, check_spec, create_arrays
 from robot_learning.datasets.lock import WriterLock
 from robot_learning.datasets.plain import digest, dump, from_plain
@@ -102,7 +102,7 @@ class DemoStore:
         create_arrays(temporary, spec, image_codec, jpeg_quality)
         root = {"zarr_format": 3, "node_type": "group", "attributes": {ROOT_KEY: header}}
         write_atomic(temporary / "zarr.json", dump(root))
-        sync_folder(temporary)
+        sync_tree(temporary)
         temporary.rename(path)
         sync_folder(path.parent)
         return cls(path, writable=True)

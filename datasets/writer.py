@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from robot_learning.datasets.arrays import StoreArrays, histogram_array
+from robot_learning.datasets.durable import in_parallel
 from robot_learning.datasets.layout import NOBODY, STREAM_PREFIX, array_specs
 from robot_learning.datasets.table import EpisodeTable
 
@@ -51,19 +52,29 @@ class EpisodeWriter:
             source: Who acted, one name per row; empty where no action follows.
         """
         count = len(source)
-        rows = self._check({**rows, "source": self._encode(source)}, count)
+        given = {_array_name(name) for name in rows}
+        checked = self._check({**rows, "source": self._encode(source)}, count)
         first = self._start + self.rows
-        for name, values in rows.items():
+
+
+        def write(name: str) -> None:
+            values = checked[name]
             self._arrays.write(f"data/{name}", first, values)
-            is_lossy = name in self._lossy
-            kept = self._arrays.read_back(f"data/{name}", first, first + count) if is_lossy else values
-            self._account(name, kept)
+            if name in self._lossy:
+                values = self._arrays.read_back(f"data/{name}", first, first + count)
+            if name in given or name in self._specs:
+                self._account(name, values)
+
+        in_parallel(write, checked)
         self.rows += count
 
     def adopt(self, rows: int) -> None:
         """Take over rows that an earlier writer left behind the last episode."""
-        for name in (*self._specs, *(STREAM_PREFIX + stream for stream in self._arrays.stream_names())):
-            for values in self._arrays.blocks(f"data/{name}", self._start, self._start + rows):
+        stop = self._start + rows
+        streams = [STREAM_PREFIX + stream for stream in self._arrays.stream_names()]
+        present = [name for name in streams if not np.isnan(self._arrays.read(f"data/{name}", self._start, stop)).all()]
+        for name in (*self._specs, *present):
+            for values in self._arrays.blocks(f"data/{name}", self._start, stop):
                 self._account(name, values)
         self.rows = rows
 
@@ -129,6 +140,11 @@ class EpisodeWriter:
         self._hashes[name].update(checksum_bytes(name, values, self._source_names))
         if name in self._images:
             self._histograms[name] += count_pixels(values)
+
+
+def _array_name(name: str) -> str:
+    """Return the name under ``data/`` of a row array: streams are ``time/<stream>`` in rows, ``time_<stream>`` there."""
+    return name.replace(STREAM_TIME_PREFIX, STREAM_PREFIX, 1) if name.startswith(STREAM_TIME_PREFIX) else name
 
 
 def checksum_bytes(name: str, values: NDArray[Any], source_names: Sequence[str]) -> bytes:

@@ -46,6 +46,7 @@ def convert_diffusion_policy(
     *,
     control_hz: float = 10.0,
     image_codec: str = "zstd",
+    limit: int | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> DemoStore:
     """Import ``source`` into a new store ``out`` and return it open for writing.
@@ -55,9 +56,11 @@ def convert_diffusion_policy(
         out: A folder that does not exist yet.
         control_hz: Rate of the recording [1/s]; the format does not say it.
         image_codec: ``zstd`` or ``jpeg``.
+        limit: Import only so many episodes, to try things out.
         progress: Called with the number of episodes written and the number of all.
     """
     arrays, ends = _open(Path(source))
+    ends = ends[:limit]
     is_pusht = set(arrays) >= PUSHT_KEYS and arrays["state"].shape[1:] == (5,)
     spec = PUSHT_SPEC if is_pusht else _generic_spec(arrays, control_hz, Path(source).stem)
     meta = {"source": str(source), "format": "diffusion_policy", "episodes": len(ends), "steps": int(ends[-1])}

@@ -69,6 +69,7 @@ def convert_lerobot(
     *,
     without_images: bool = False,
     image_codec: str = "zstd",
+    limit: int | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> DemoStore:
     """Import ``source`` into a new store ``out`` and return it open for writing.
@@ -78,6 +79,7 @@ def convert_lerobot(
         out: A folder that does not exist yet.
         without_images: Leave cameras out, e.g. because their videos are missing.
         image_codec: ``zstd`` or ``jpeg``.
+        limit: Import only so many episodes, to try things out.
         progress: Called with the number of episodes written and the number of all.
     """
     data = _open(Path(source), without_images)
@@ -90,11 +92,11 @@ def convert_lerobot(
     }
     meta |= {"robot_type": data.info.get("robot_type"), "episodes": len(data.episodes)}
     with new_store(out, spec, image_codec=image_codec, meta=meta) as store:
-        for count, episode in enumerate(data.episodes):
+        for count, episode in enumerate(data.episodes[:limit]):
             _copy_episode(data, episode, spec, store)
             if progress is not None:
-                progress(count + 1, len(data.episodes))
-        if store.n_steps != data.info["total_frames"]:
+                progress(count + 1, len(data.episodes[:limit]))
+        if limit is None and store.n_steps != data.info["total_frames"]:
             raise SpecMismatch(f"{source}: expected {data.info['total_frames']} frames, got {store.n_steps}")
     return store
 
