@@ -12,7 +12,7 @@ from robot_learning.sim import panda, playroom
 
 SUBSTEPS = 25
 """Physics steps of 2 ms per control step: 20 Hz."""
-_RAMP = 5
+RAMP = 5
 """Joint targets are ramped in this many pieces per control step, as a real controller interpolates."""
 
 
@@ -86,12 +86,12 @@ class World:
     def step(self, joints: NDArray[np.float64], width: float) -> None:
         """Advance one control period, ramping the servos' targets to ``joints`` [rad] and ``width`` [m]."""
         ctrl = self.data.ctrl
-        change = (joints - ctrl[:7]) / _RAMP
-        squeeze = (width / 2 - ctrl[7]) / _RAMP
-        for _ in range(_RAMP):
+        change = (joints - ctrl[:7]) / RAMP
+        squeeze = (width / 2 - ctrl[7]) / RAMP
+        for _ in range(RAMP):
             ctrl[:7] += change
             ctrl[7:] += squeeze
-            mujoco.mj_step(self.model, self.data, nstep=SUBSTEPS // _RAMP)
+            mujoco.mj_step(self.model, self.data, nstep=SUBSTEPS // RAMP)
         self._press()
 
     def _press(self) -> None:
