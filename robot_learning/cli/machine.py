@@ -32,7 +32,8 @@ RENDERING_ADVICE = (
 _RENDER = """
 import json, time, mujoco
 model = mujoco.MjModel.from_xml_string(
-    "<mujoco><visual><quality shadowsize='0' offsamples='0'/></visual><worldbody><light pos='0 0 2'/><geom type='plane' size='1 1 .1'/>"
+    "<mujoco><visual><quality shadowsize='0' offsamples='0'/></visual>"
+    "<worldbody><light pos='0 0 2'/><geom type='plane' size='1 1 .1'/>"
     "<geom type='box' size='.1 .1 .1' pos='0 0 .1' rgba='1 0 0 1'/></worldbody></mujoco>")
 data = mujoco.MjData(model)
 mujoco.mj_forward(model, data)
@@ -134,7 +135,7 @@ def rendering(backends: Sequence[str] = BACKENDS) -> Check:
     with ThreadPoolExecutor(len(backends)) as pool:
         results = dict(zip(backends, pool.map(_render, backends), strict=True))
     works = [name for name, result in results.items() if result.endswith("ms")]
-    found = "; ".join(f"{name}: {result}" for name, result in results.items())
+    found = "96x96 frame: " + ", ".join(f"{name} {result}" for name, result in results.items())
     chosen = os.environ.get("MUJOCO_GL", "").lower()
     if not works:
         return Check("rendering", "warn", found, RENDERING_ADVICE)
@@ -142,7 +143,7 @@ def rendering(backends: Sequence[str] = BACKENDS) -> Check:
         return Check("rendering", "warn", f"{found} (MUJOCO_GL={chosen})", f"export MUJOCO_GL={works[0]}")
     if not chosen and "egl" not in works:
         return Check("rendering", "warn", found, f"export MUJOCO_GL={works[0]}")
-    return Check("rendering", "ok", f"{found} per 96x96 frame" + (f" (MUJOCO_GL={chosen})" if chosen else ""))
+    return Check("rendering", "ok", found + (f" (MUJOCO_GL={chosen})" if chosen else ""))
 
 
 def disk(folder: Path, *, least_gb: float = 2.0, good_gb: float = 10.0) -> Check:
