@@ -1,8 +1,10 @@
 """Run a checkpoint on a robot in real time towards a goal, guarded, measured and recorded."""
 
 import json
+from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -14,6 +16,7 @@ from robot_learning.core.protocols import Policy
 from robot_learning.core.types import Goal
 from robot_learning.datasets.durable import write_atomic
 from robot_learning.policies.policy import load_policy
+from robot_learning.runtime.process import ProcessPolicy
 from robot_learning.serving.deploy import DeployReport, deploy, open_record
 from robot_learning.serving.goals import INSTRUCTION, read_goal
 
@@ -33,30 +36,36 @@ def main(argv: list[str]) -> int:
 def _deploy(cfg: DictConfig) -> int:
     if cfg.checkpoint is None:
         raise ConfigError("checkpoint: expected the folder of a policy, e.g. checkpoint=runs/train/checkpoints/last")
-    policy = load_policy(Path(cfg.checkpoint), device=_device(cfg.device), **_plain(cfg.overrides))
+    with ExitStack() as stack:
+        return _run(cfg, _policy(cfg, stack), stack)
+
+
+def _policy(cfg: DictConfig, stack: ExitStack) -> Policy:
+    overrides = OmegaConf.to_container(cfg.overrides, resolve=True)
+    make = partial(load_policy, Path(cfg.checkpoint), device=_device(cfg.device), **cast(dict[str, Any], overrides))
+    return stack.enter_context(ProcessPolicy(make)) if cfg.process else make()
+
+
+def _run(cfg: DictConfig, policy: Policy, stack: ExitStack) -> int:
     robot = instantiate(cfg.task).make_robot()
     goal, start = _goals(cfg, policy, robot.spec)
     guard = instantiate(cfg.guard, spec=robot.spec) if cfg.get("guard") is not None else None
     out = Path(cfg.out)
     meta = {"checkpoint": str(cfg.checkpoint), "goal": cfg.goal, "start": cfg.start}
-    store = open_record(out / "episodes.zarr", robot) if cfg.record else None
-    try:
-        print(f"{robot.spec.name}: {cfg.seconds:g} s at {robot.spec.control_hz:g} Hz; Ctrl-C stops and saves")
-        report = deploy(
-            policy,
-            robot,
-            goal,
-            seconds=cfg.seconds,
-            execution=instantiate(cfg.execution),
-            guard=guard,
-            seed=cfg.seed,
-            start=start,
-            store=store,
-            meta=meta,
-        )
-    finally:
-        if store is not None:
-            store.close()
+    store = stack.enter_context(open_record(out / "episodes.zarr", robot)) if cfg.record else None
+    print(f"{robot.spec.name}: {cfg.seconds:g} s at {robot.spec.control_hz:g} Hz; Ctrl-C stops and saves")
+    report = deploy(
+        policy,
+        robot,
+        goal,
+        seconds=cfg.seconds,
+        execution=instantiate(cfg.execution),
+        guard=guard,
+        seed=cfg.seed,
+        start=start,
+        store=store,
+        meta=meta,
+    )
     print(report)
     out.mkdir(parents=True, exist_ok=True)
     write_atomic(out / "report.json", _json(report, meta))
@@ -72,10 +81,6 @@ def _goals(cfg: DictConfig, policy: Policy, spec: Any) -> tuple[Goal, dict[str, 
 
 def _device(name: str) -> str:
     return ("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name
-
-
-def _plain(node: DictConfig) -> dict[str, Any]:
-    return {str(key): value for key, value in (OmegaConf.to_container(node, resolve=True) or {}).items()}  # type: ignore[union-attr]
 
 
 def _json(report: DeployReport, meta: dict[str, Any]) -> bytes:

@@ -9,6 +9,7 @@
     |- StoreWriteFailed  (OSError)       a full disk or the like; finished episodes are safe
     |- CheckpointError   (ValueError)    a checkpoint that is truncated, newer or foreign
     |- Diverged          (ArithmeticError) training reached NaN or infinity
+    |- PolicyFailed      (RuntimeError)  a policy in another process raised an error or went away
     |- MissingExtra      (ImportError)   an optional dependency that is not installed
     |- SafetyStop        (RuntimeError)  a guard refused to let the robot go on
     |- HardwareError     (RuntimeError)
@@ -65,6 +66,10 @@ class CheckpointError(RobotLearningError, ValueError):
 
 class Diverged(RobotLearningError, ArithmeticError):
     """Training reached NaN or infinity; the message names the step, the batch and the last good checkpoint."""
+
+
+class PolicyFailed(RobotLearningError, RuntimeError):
+    """A policy in another process raised an error, or the process ended."""
 
 
 class MissingExtra(RobotLearningError, ImportError):

@@ -1,0 +1,1 @@
+"""Tests of robot_learning.cli."""
