@@ -13,6 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 from robot_learning.cli.compose import instantiate, run
 from robot_learning.core.errors import ConfigError
 from robot_learning.core.protocols import Policy
+from robot_learning.core.spec import RobotSpec, check_compatible
 from robot_learning.core.types import Goal
 from robot_learning.datasets.durable import write_atomic
 from robot_learning.policies.policy import load_policy
@@ -48,6 +49,7 @@ def _policy(cfg: DictConfig, stack: ExitStack) -> Policy:
 
 def _run(cfg: DictConfig, policy: Policy, stack: ExitStack) -> int:
     robot = instantiate(cfg.task).make_robot()
+    check_compatible(policy.spec, robot.spec, what=f"{cfg.checkpoint} does not fit {robot.spec.name}")
     goal, start = _goals(cfg, policy, robot.spec)
     guard = instantiate(cfg.guard, spec=robot.spec) if cfg.get("guard") is not None else None
     out = Path(cfg.out)
@@ -72,7 +74,7 @@ def _run(cfg: DictConfig, policy: Policy, stack: ExitStack) -> int:
     return int(report.outcome.reason.startswith("safety:"))
 
 
-def _goals(cfg: DictConfig, policy: Policy, spec: Any) -> tuple[Goal, dict[str, np.ndarray[Any, Any]] | None]:
+def _goals(cfg: DictConfig, policy: Policy, spec: RobotSpec) -> tuple[Goal, dict[str, np.ndarray[Any, Any]] | None]:
     goal = read_goal(cfg.goal, spec=spec, keys=policy.goal_keys, store=cfg.goal_store)
     start = read_goal(cfg.start, spec=spec, store=cfg.goal_store)
     start.pop(INSTRUCTION, None)

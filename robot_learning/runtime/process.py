@@ -1,7 +1,8 @@
 """A policy in a process of its own, for one whose Python work would hold the control loop's interpreter up.
 
 It is a policy like any other: give it to :class:`~robot_learning.runtime.asynchronous.AsyncActor`. Window and chunk
-cross a pipe, which takes 0.1 ms for state observations. Threads (the default) are enough while inference spends its time in PyTorch, which lets other threads run.
+cross a pipe, which takes 0.1 ms for state observations. Threads (the default) are enough while inference spends its
+time in PyTorch, which lets other threads run.
 """
 
 import multiprocessing

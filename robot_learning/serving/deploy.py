@@ -4,6 +4,7 @@ The same function drives a simulated and a real robot. Before the clock starts t
 that could delay a control step is put to rest (:mod:`robot_learning.serving.realtime`).
 """
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import asdict, dataclass
@@ -94,8 +95,8 @@ class DeployReport:
     episode: int | None
 
     def to_json(self) -> dict[str, Any]:
-        """Return a JSON-ready description."""
-        return asdict(self)
+        """Return a JSON-ready description; what was not measured is null."""
+        return {key: _without_nan(value) for key, value in asdict(self).items()}
 
     def __str__(self) -> str:
         """Return the report as lines of a terminal."""
@@ -203,6 +204,12 @@ def open_record(path: Path, robot: Robot, meta: Mapping[str, Any] | None = None)
         store.close()
         raise
     return store
+
+
+def _without_nan(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_nan(item) for key, item in value.items()}
+    return None if isinstance(value, float) and math.isnan(value) else value
 
 
 def _held(actor: AsyncActor | ChunkedActor) -> str:

@@ -75,6 +75,7 @@ def test_other_ways_to_execute(execution):
     report = deploy(GoToGoal(), PointMass(), GOAL, seconds=0.5, execution=execution, progress=False, clock=fake_clock())
     assert report.outcome.steps == 10
     assert report.held == 0
+    json.dumps(report.to_json(), allow_nan=False)
 
 
 def test_a_robot_that_does_not_fit_lists_every_difference():
