@@ -56,6 +56,11 @@ class RobotBatch:
             self.close()
             raise
 
+    @property
+    def processes(self) -> tuple[int, ...]:
+        """Return the process ids of the workers."""
+        return tuple(process.pid for process in self._processes)
+
     def reset(
         self, seeds: Sequence[int] | int, starts: Sequence[Mapping[str, NDArray[Any]] | None] | None = None
     ) -> Observation:

@@ -40,6 +40,9 @@ class PlayTableEnv(gymnasium.Env[dict[str, NDArray[Any]], NDArray[np.float32]]):
         render_mode: ``rgb_array`` or None.
         render_camera: Camera of ``render``.
         render_size: Width and height of ``render`` [pixels].
+
+    Attributes:
+        robot: The robot behind the environment.
     """
 
     metadata: ClassVar[dict[str, Any]] = {"render_modes": ["rgb_array"], "render_fps": round(CONTROL_HZ)}
@@ -57,9 +60,9 @@ class PlayTableEnv(gymnasium.Env[dict[str, NDArray[Any]], NDArray[np.float32]]):
         self._task = None if task is None else table.task(task)
         self.render_mode = render_mode
         self._view = Camera(render_camera, *render_size)
-        self._robot = PlayTableRobot(action_mode=action_mode, cameras=cameras)
-        self._robot.connect()
-        spec = self._robot.spec
+        self.robot = PlayTableRobot(action_mode=action_mode, cameras=cameras)
+        self.robot.connect()
+        spec = self.robot.spec
         self._low, self._high = np.array(spec.action.low), np.array(spec.action.high)
         self.observation_space = gymnasium.spaces.Dict({key: _box(value) for key, value in spec.observation.items()})
         self.action_space = gymnasium.spaces.Box(-1.0, 1.0, spec.action.shape, np.float32)
@@ -72,19 +75,19 @@ class PlayTableEnv(gymnasium.Env[dict[str, NDArray[Any]], NDArray[np.float32]]):
         super().reset(seed=seed)
         start = (options or {}).get("start")
         if start is not None:
-            first = self._robot.reset(start=start)
+            first = self.robot.reset(start=start)
         elif self._task is not None:
-            first, _ = feasible_start(self._robot, self._task.name, self.np_random)
+            first, _ = feasible_start(self.robot, self._task.name, self.np_random)
         else:
-            first = self._robot.reset(seed=int(self.np_random.integers(2**31)))
+            first = self.robot.reset(seed=int(self.np_random.integers(2**31)))
         self._before = Scene.of(first)
         return self._visible(first), {"success": False}
 
     def step(self, action: NDArray[np.float32]) -> tuple[dict[str, NDArray[Any]], float, bool, bool, dict[str, Any]]:
         """Advance one control period; ``info["applied"]`` is the action sent, in the robot's units."""
         share = (np.asarray(action, dtype=np.float32) + 1.0) / 2.0
-        applied = self._robot.apply(self._low + share * (self._high - self._low))
-        now = self._robot.observe()
+        applied = self.robot.apply(self._low + share * (self._high - self._low))
+        now = self.robot.observe()
         done = self._task is not None and self._before is not None and self._task.success(self._before, Scene.of(now))
         return self._visible(now), float(done), done, False, {"success": done, "applied": applied}
 
@@ -92,14 +95,14 @@ class PlayTableEnv(gymnasium.Env[dict[str, NDArray[Any]], NDArray[np.float32]]):
         """Return an RGB image when the render mode is ``rgb_array``."""
         if self.render_mode is None:
             return None
-        return self._robot.render(self._view.name, self._view.width, self._view.height)
+        return self.robot.render(self._view.name, self._view.width, self._view.height)
 
     def close(self) -> None:
         """Free the simulation."""
-        self._robot.close()
+        self.robot.close()
 
     def _visible(self, observation: Observation) -> dict[str, NDArray[Any]]:
-        spec = self._robot.spec.observation
+        spec = self.robot.spec.observation
         return {
             key: observation[key] if spec[key].is_image else np.clip(observation[key], -BOUND, BOUND) for key in spec
         }

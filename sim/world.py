@@ -40,6 +40,11 @@ class World:
         return tuple(self.model.camera(index).name for index in range(self.model.ncam))
 
     @property
+    def has_rendered(self) -> bool:
+        """Tell whether an image was ever asked for; until then no rendering context exists."""
+        return bool(self._renderers)
+
+    @property
     def slides(self) -> NDArray[np.float64]:
         """Return how far the drawer and the door are open [m]."""
         return np.asarray(self.data.qpos[self._slides])
@@ -92,10 +97,10 @@ class World:
             ctrl[:7] += change
             ctrl[7:] += squeeze
             mujoco.mj_step(self.model, self.data, nstep=SUBSTEPS // RAMP)
-        self._press()
+        self.press()
 
-    def _press(self) -> None:
-        """Toggle the light of each button that was pressed and had been released before."""
+    def press(self) -> None:
+        """Toggle the light of each button that was pressed and had been released before; every step ends with this."""
         depression = self.data.qpos[self._buttons]
         deepest = depression.max()
         if deepest < playroom.BUTTON_OFF:
