@@ -1,0 +1,46 @@
+"""Normalisers that live inside a policy, so that raw units go in and come out."""
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from robot_learning.core.types import Stats
+
+_CONSTANT = 1e-4
+"""A dimension whose spread is below this is left at scale 1: it carries no information to blow up."""
+
+
+class Standardize(nn.Module):
+    """``(x - mean) / std``, element by element.
+
+    Args:
+        stats: Statistics of the array; only ``mean`` and ``std`` are used.
+    """
+
+    def __init__(self, stats: Stats) -> None:
+        """Keep mean and scale as buffers."""
+        super().__init__()
+        std = np.where(np.abs(stats.std) < _CONSTANT, 1.0, stats.std)
+        self.register_buffer("shift", torch.as_tensor(stats.mean.ravel(), dtype=torch.float32))
+        self.register_buffer("scale", torch.as_tensor(std.ravel(), dtype=torch.float32))
+
+    def forward(self, x: Float[Tensor, "*n s"]) -> Float[Tensor, "*n s"]:
+        """Return ``x`` in units of its spread."""
+        return (x - self.shift) / self.scale
+
+    def inverse(self, x: Float[Tensor, "*n s"]) -> Float[Tensor, "*n s"]:
+        """Return ``x`` in raw units."""
+        return x * self.scale + self.shift
+
+
+class MinMax(Standardize):
+    """Map ``[low, high]`` to ``[-1, 1]``, element by element (the action scaling of BESO and Diffusion Policy)."""
+
+    def __init__(self, stats: Stats) -> None:
+        """Keep centre and half range as buffers."""
+        super().__init__(stats)
+        half = (stats.high - stats.low).ravel() / 2
+        half = np.where(half < _CONSTANT, 1.0, half)
+        self.shift = torch.as_tensor((stats.high + stats.low).ravel() / 2, dtype=torch.float32)
+        self.scale = torch.as_tensor(half, dtype=torch.float32)
