@@ -6,6 +6,7 @@ probability-flow ODE, ``t = -ln sigma`` its logarithmic time. Stochastic sampler
 
 import math
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -23,7 +24,7 @@ def _noise(x: Tensor, generator: torch.Generator) -> Tensor:
 
 def ddim(denoise: Denoiser, x: Tensor, sigmas: Sequence[float], generator: torch.Generator) -> Tensor:  # noqa: ARG001
     """Return the deterministic DDIM sample (Song et al. 2021), ``x <- (s'/s) x + (1 - s'/s) D``."""
-    for now, then in zip(sigmas[:-1], sigmas[1:], strict=True):
+    for now, then in pairwise(sigmas):
         ratio = then / now
         x = ratio * x + (1.0 - ratio) * denoise(x, now)
     return x
@@ -41,7 +42,7 @@ def euler(
 ) -> Tensor:
     """Return the sample of EDM's Algorithm 2 without its second-order correction; ``churn = 0`` is the ODE's Euler method."""
     steps = len(sigmas) - 1
-    for now, then in zip(sigmas[:-1], sigmas[1:], strict=True):
+    for now, then in pairwise(sigmas):
         gamma = min(churn / steps, math.sqrt(2) - 1) if churn_range[0] <= now <= churn_range[1] else 0.0
         hat = now * (1.0 + gamma)
         if gamma > 0.0:
@@ -58,7 +59,7 @@ def ancestral_split(now: float, then: float, eta: float = 1.0) -> tuple[float, f
 
 def euler_ancestral(denoise: Denoiser, x: Tensor, sigmas: Sequence[float], generator: torch.Generator) -> Tensor:
     """Return the sample of ancestral sampling with Euler steps (the stochastic sampler of Ho et al. 2020 in sigma terms)."""
-    for now, then in zip(sigmas[:-1], sigmas[1:], strict=True):
+    for now, then in pairwise(sigmas):
         down, up = ancestral_split(now, then)
         x = x + (x - denoise(x, now)) / now * (down - now)
         if then > 0.0:
@@ -68,7 +69,7 @@ def euler_ancestral(denoise: Denoiser, x: Tensor, sigmas: Sequence[float], gener
 
 def heun(denoise: Denoiser, x: Tensor, sigmas: Sequence[float], generator: torch.Generator) -> Tensor:  # noqa: ARG001
     """Return the sample of EDM's Algorithm 1: Euler, corrected by the trapezoid except at the last step."""
-    for now, then in zip(sigmas[:-1], sigmas[1:], strict=True):
+    for now, then in pairwise(sigmas):
         slope = (x - denoise(x, now)) / now
         ahead = x + slope * (then - now)
         if then > 0.0:
@@ -115,7 +116,7 @@ def dpmpp_2m(denoise: Denoiser, x: Tensor, sigmas: Sequence[float], generator: t
     """Return the sample of DPM-Solver++(2M) (Lu et al. 2022, Algorithm 2), first order at the first and last step."""
     before: Tensor | None = None
     width_before = 0.0
-    for now, then in zip(sigmas[:-1], sigmas[1:], strict=True):
+    for now, then in pairwise(sigmas):
         clean = denoise(x, now)
         if then == 0.0:
             return clean
@@ -131,7 +132,7 @@ def dpmpp_2m(denoise: Denoiser, x: Tensor, sigmas: Sequence[float], generator: t
 
 def dpmpp_2s(denoise: Denoiser, x: Tensor, sigmas: Sequence[float], generator: torch.Generator) -> Tensor:  # noqa: ARG001
     """Return the sample of DPM-Solver++(2S) (Lu et al. 2022, Algorithm 1) with the mid-point r = 1/2; Euler to zero."""
-    for now, then in zip(sigmas[:-1], sigmas[1:], strict=True):
+    for now, then in pairwise(sigmas):
         x = _midpoint_step(denoise, x, now, then)
     return x
 
@@ -151,7 +152,7 @@ def dpmpp_sde(denoise: Denoiser, x: Tensor, sigmas: Sequence[float], generator: 
 
     Fresh noise enters once per step, at its end, instead of along a Brownian path at the mid-point too.
     """
-    for now, then in zip(sigmas[:-1], sigmas[1:], strict=True):
+    for now, then in pairwise(sigmas):
         down, up = ancestral_split(now, then)
         x = _midpoint_step(denoise, x, now, down)
         if then > 0.0:

@@ -43,9 +43,7 @@ class CausalTransformer(nn.Module):
         dropout: Dropout of each block's outputs.
     """
 
-    def __init__(
-        self, width: int, *, layers: int, heads: int, attention_dropout: float = 0.0, dropout: float = 0.0
-    ) -> None:
+    def __init__(self, width: int, *, layers: int, heads: int, attention_dropout: float = 0.0, dropout: float = 0.0) -> None:
         """Make the blocks with minGPT's initial weights."""
         super().__init__()
         self.blocks = nn.Sequential(*(CausalBlock(width, heads, attention_dropout, dropout) for _ in range(layers)))

@@ -1,0 +1,1 @@
+"""BESO: goal-conditioned imitation with score-based diffusion (Reuss et al., RSS 2023)."""

@@ -1,0 +1,101 @@
+"""From windows and goals in raw units to the vectors that networks see; shared by all policies."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from robot_learning.core.errors import SpecMismatch, UnknownName
+from robot_learning.core.spec import RobotSpec
+from robot_learning.core.types import Stats
+from robot_learning.nn.normalizer import Standardize
+from robot_learning.nn.vision import ImageEncoder
+
+_REACH = 10.0
+"""Standardised inputs are clamped to this many standard deviations: far outside the data nothing was learned anyway."""
+
+
+class WindowEncoder(nn.Module):
+    """Standardise and join low-dimensional keys; encode images, each camera with its own encoder.
+
+    A goal goes through the normaliser and the image encoder of the observation of the same name.
+
+    Args:
+        spec: The robot.
+        statistics: Statistics of every observation key.
+        observation_keys: Keys of the observation to use, in order.
+        goal_keys: Keys of the goal to use, in order; empty for no goal.
+        image_features: Size of an image's vector.
+    """
+
+    def __init__(
+        self,
+        spec: RobotSpec,
+        statistics: Mapping[str, Stats],
+        observation_keys: Sequence[str],
+        goal_keys: Sequence[str],
+        image_features: int = 64,
+    ) -> None:
+        """Make normalisers and encoders for the keys used."""
+        super().__init__()
+        self.observation_keys, self.goal_keys = tuple(observation_keys), tuple(goal_keys)
+        used = tuple(dict.fromkeys(self.observation_keys + self.goal_keys))
+        for key in used:
+            if key not in spec.observation:
+                raise UnknownName("observation key", key, spec.observation)
+        self._shapes = {key: spec.observation[key].shape for key in used}
+        images = [key for key in used if spec.observation[key].is_image]
+        self.images = nn.ModuleDict({key: ImageEncoder(image_features) for key in images})
+        self.scales = nn.ModuleDict({key: Standardize(statistics[key]) for key in used if key not in images})
+        sizes = {key: image_features if key in images else int(np.prod(self._shapes[key])) for key in used}
+        self.observation_size = sum(sizes[key] for key in self.observation_keys)
+        self.goal_size = sum(sizes[key] for key in self.goal_keys)
+
+    def observe(self, observation: Mapping[str, Tensor], generator: torch.Generator | None = None) -> Float[Tensor, "b t s"]:
+        """Return one vector per observed step; a generator switches image augmentation on."""
+        return torch.cat([self._encode(key, observation[key], generator) for key in self.observation_keys], dim=-1)
+
+    def aim(self, goal: Mapping[str, Tensor], generator: torch.Generator | None = None) -> Float[Tensor, "b g"]:
+        """Return one vector per goal."""
+        encoded = [self._encode(key, goal[key].unsqueeze(1), generator) for key in self.goal_keys]
+        return torch.cat(encoded, dim=-1).squeeze(1)
+
+    def tensors(self, arrays: Mapping[str, NDArray[Any]], keys: Sequence[str], steps: int | None) -> dict[str, Tensor]:
+        """Return the arrays of ``keys`` as tensors on this module's device, shapes checked.
+
+        Args:
+            arrays: Batch first; with ``steps``, time second.
+            keys: Which keys.
+            steps: Number of time steps wanted; None for goals, which have no time axis.
+
+        Raises:
+            SpecMismatch: A key is missing or has another shape; all of them are named.
+        """
+        wrong = []
+        for key in keys:
+            wanted = (*(() if steps is None else (steps,)), *self._shapes[key])
+            if key not in arrays:
+                wrong.append(f"{key!r}: missing; available: {', '.join(arrays) or 'none'}")
+            elif np.shape(arrays[key])[1:] != wanted:
+                wrong.append(f"{key!r}: expected shape (b, {', '.join(map(str, wanted))}), got {np.shape(arrays[key])}")
+        if wrong:
+            raise SpecMismatch(f"{'goal' if steps is None else 'window'}: " + "; ".join(wrong))
+        device = next(self.buffers()).device if self.scales else next(self.parameters()).device
+        return {key: torch.as_tensor(np.asarray(arrays[key]), device=device) for key in keys}
+
+    def _encode(self, key: str, values: Tensor, generator: torch.Generator | None) -> Float[Tensor, "b t f"]:
+        batch, steps = values.shape[:2]
+        if key in self.images:
+            encoded: Tensor = self.images[key](values.flatten(0, 1), generator).view(batch, steps, -1)
+            return encoded
+        scaled: Tensor = self.scales[key](values.reshape(batch, steps, -1).float())
+        return scaled.clamp(-_REACH, _REACH)
+
+
+def narrowed(spec: RobotSpec, keys: Sequence[str]) -> RobotSpec:
+    """Return a spec with only the observation keys given: what a policy needs of a robot."""
+    return RobotSpec({key: spec.observation[key] for key in keys}, spec.action, spec.control_hz, spec.name)
