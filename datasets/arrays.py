@@ -13,12 +13,12 @@ from typing import Any, cast
 import numpy as np
 import zarr
 from numpy.typing import NDArray
-from robot_learning.datasets.durable import DurableStore
-from robot_learning.datasets.layout import STREAM_PREFIX, create_array, histogram_name
 from zarr.storage import LocalStore
 
 from robot_learning.core.errors import StoreCorrupt
 from robot_learning.core.spec import ArraySpec
+from robot_learning.datasets.durable import DurableStore
+from robot_learning.datasets.layout import STREAM_PREFIX, create_array, histogram_name
 
 
 class StoreArrays:
@@ -113,8 +113,9 @@ class StoreArrays:
 
 def register_codecs() -> None:
     """Tell zarr about our JPEG codec; idempotent."""
-    from robot_learning.datasets.jpeg import JPEG_NAME, JpegCodec
     from zarr.registry import register_codec
+
+    from robot_learning.datasets.jpeg import JPEG_NAME, JpegCodec
 
     register_codec(JPEG_NAME, JpegCodec)
 

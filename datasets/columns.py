@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import psutil
 from numpy.typing import NDArray
+
 from robot_learning.datasets.frames import FrameFiles
 from robot_learning.datasets.store import DemoStore
 from robot_learning.datasets.stores import DemoStores
@@ -47,12 +48,12 @@ class Columns:
         self.frames: dict[str, FrameFiles] = {}
         rows = int(lengths.sum())
         size = sum(rows * int(np.prod(stores.spec.observation[key].shape)) for key in image_keys)
+        budget = _budget(image_budget)
         for key in image_keys:
-            files = FrameFiles(stores, key)
-            if size <= _budget(image_budget):
-                self.images[key] = files.load(self._ranges)
+            if size <= budget:
+                self.images[key] = FrameFiles(stores, key).load(self._ranges)
             else:
-                self.frames[key] = files
+                self.frames[key] = FrameFiles(stores, key, cache_bytes=budget // len(image_keys))
 
     def action(self, rows: NDArray[np.int64]) -> NDArray[Any]:
         """Return actions of ``rows`` (any shape), as a new array."""
@@ -77,7 +78,7 @@ class Columns:
         parts: dict[str, list[NDArray[Any]]] = {}
         for key in keys:
             spec = stores.spec.observation[key]
-            values = self._load(stores, key).reshape(len(self._global_rows), -1)
+            values = self._load(stores, key).reshape(len(self._global_rows), int(np.prod(spec.shape)))
             first = sum(part.shape[1] for part in parts.get(spec.dtype, []))
             parts.setdefault(spec.dtype, []).append(values)
             self.slices[key] = (spec.dtype, first, first + values.shape[1], spec.shape)
@@ -85,7 +86,7 @@ class Columns:
 
     def _load(self, stores: DemoStore | DemoStores, name: str) -> NDArray[Any]:
         values = stores.read(name, 0, stores.n_rows)
-        return values if len(self._global_rows) == len(values) else values[self._global_rows]
+        return values if np.array_equal(self._global_rows, np.arange(len(values))) else values[self._global_rows]
 
 
 def _concatenate_ranges(starts: NDArray[np.int64], lengths: NDArray[np.int64]) -> NDArray[np.int64]:

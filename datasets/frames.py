@@ -15,11 +15,11 @@ from typing import Any
 import numpy as np
 from numcodecs import zstd  # type: ignore[import-untyped]
 from numpy.typing import NDArray
+
+from robot_learning.core.errors import StoreCorrupt
 from robot_learning.datasets.jpeg import JPEG_NAME, decode_jpeg
 from robot_learning.datasets.store import DemoStore
 from robot_learning.datasets.stores import DemoStores
-
-from robot_learning.core.errors import StoreCorrupt
 
 _ABSENT = np.uint64(2**64 - 1)
 _CRC_BYTES = 4
@@ -80,7 +80,7 @@ class ShardedImages:
         if not encoded:
             out[...] = 0
         elif self._codec == "zstd":
-            zstd.decompress(encoded, out)
+            out[...] = np.frombuffer(zstd.decompress(encoded), np.uint8).reshape(self.shape)
         else:
             out[...] = decode_jpeg(encoded, self.shape)
 

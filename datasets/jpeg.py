@@ -61,7 +61,7 @@ def encode_jpeg(image: NDArray[np.uint8], quality: int) -> bytes:
     done, encoded = cv2.imencode(".jpg", picture, settings)
     if not done:
         raise ConfigError(f"jpeg: expected an image of 1 or 3 channels, got shape {image.shape}")
-    return cast("bytes", encoded.tobytes())
+    return encoded.tobytes()
 
 
 def decode_jpeg(encoded: bytes, shape: tuple[int, ...]) -> NDArray[np.uint8]:

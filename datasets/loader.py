@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from robot_learning.datasets.randomness import KeyedRandom
-from robot_learning.datasets.windows import Windows
 
 from robot_learning.core.errors import ConfigError
+from robot_learning.datasets.randomness import KeyedRandom
+from robot_learning.datasets.windows import Windows
 
 Batch = dict[str, Any]
 
@@ -77,10 +77,10 @@ class WindowLoader:
 
     def __next__(self) -> Batch:
         """Return the next batch."""
-        batch: Batch = self._read_ahead() if self._pool is not None else self._make(*self._draw(self._position))
+        batch = self._read_ahead() if self._pool is not None else self._make(*self._draw(self._position))
         self._position += 1
-        batch = _to_device(batch, self._device)
-        return batch
+        on_device: Batch = _to_device(batch, self._device)
+        return on_device
 
     def state_dict(self) -> dict[str, int]:
         """Return what :meth:`load_state_dict` needs to go on with the next batch."""

@@ -13,12 +13,12 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from robot_learning.datasets.store import DemoStore
-from robot_learning.datasets.writer import EpisodeWriter, check_values
 
 from robot_learning.core.errors import ConfigError
 from robot_learning.core.spec import TIME_KEY, RobotSpec
 from robot_learning.core.types import STREAM_TIME_PREFIX, Goal, Observation, Outcome, Step
+from robot_learning.datasets.store import DemoStore
+from robot_learning.datasets.writer import EpisodeWriter, check_values
 
 
 @dataclass

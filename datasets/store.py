@@ -7,6 +7,7 @@
 ``layout.py`` says where things lie, ``table.py`` how an episode comes to exist, ``lock.py`` who may write.
 """
 
+import copy
 import dataclasses
 import errno
 import json
@@ -19,6 +20,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from robot_learning.core.errors import ConfigError, RobotLearningError, StoreCorrupt, StoreWriteFailed
+from robot_learning.core.spec import TIME_KEY, RobotSpec
+from robot_learning.core.types import STREAM_TIME_PREFIX, Episode, Outcome, Stats
 from robot_learning.datasets.arrays import StoreArrays, histogram_array, register_codecs
 from robot_learning.datasets.durable import remove_partial_files, sync_folder, sync_tree, write_atomic
 from robot_learning.datasets.layout import FORMAT, ROOT_KEY, STREAM_PREFIX, array_specs, check_spec, create_arrays
@@ -28,10 +33,6 @@ from robot_learning.datasets.statistics import store_statistics
 from robot_learning.datasets.table import EpisodeTable
 from robot_learning.datasets.verify import verify_store
 from robot_learning.datasets.writer import EpisodeWriter, check_values
-
-from robot_learning.core.errors import ConfigError, RobotLearningError, StoreCorrupt, StoreWriteFailed
-from robot_learning.core.spec import TIME_KEY, RobotSpec
-from robot_learning.core.types import STREAM_TIME_PREFIX, Episode, Outcome, Stats
 
 LOG = logging.getLogger(__name__)
 
@@ -198,7 +199,7 @@ class DemoStore:
             },
             outcome=_outcome(record["outcome"]),
             instruction=record["instruction"],
-            meta=record["meta"],
+            meta=copy.deepcopy(record["meta"]),
         )
 
     def append(self, episode: Episode) -> int:

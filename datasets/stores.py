@@ -12,13 +12,13 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from robot_learning.datasets.plain import digest
-from robot_learning.datasets.statistics import store_statistics
-from robot_learning.datasets.store import DemoStore, episode_columns
 
 from robot_learning.core.errors import ConfigError, SpecMismatch, StoreCorrupt
 from robot_learning.core.spec import RobotSpec, spec_differences
 from robot_learning.core.types import Episode, Stats
+from robot_learning.datasets.plain import digest
+from robot_learning.datasets.statistics import store_statistics
+from robot_learning.datasets.store import DemoStore, episode_columns
 
 
 class DemoStores:

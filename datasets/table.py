@@ -17,10 +17,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from robot_learning.datasets.durable import sync_folder, write_atomic
-from robot_learning.datasets.plain import digest, dump, from_plain
 
 from robot_learning.core.errors import StoreCorrupt
+from robot_learning.datasets.durable import sync_folder, write_atomic
+from robot_learning.datasets.plain import digest, dump, from_plain
 
 BLOCK = 64
 """Episodes per block of records: what one commit rewrites."""

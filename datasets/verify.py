@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
+
 from robot_learning.datasets.layout import array_specs
 from robot_learning.datasets.plain import digest
 from robot_learning.datasets.writer import checksum_bytes

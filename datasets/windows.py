@@ -16,12 +16,12 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from robot_learning.core.errors import ConfigError, UnknownName
 from robot_learning.datasets.columns import Columns
 from robot_learning.datasets.randomness import KeyedRandom, draw
 from robot_learning.datasets.store import DemoStore
 from robot_learning.datasets.stores import DemoStores
-
-from robot_learning.core.errors import ConfigError, UnknownName
 
 GOALS = ("none", "final", "future", "n_step")
 GOAL_SAMPLINGS = ("uniform", "geometric")

@@ -12,14 +12,14 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from robot_learning.datasets.arrays import StoreArrays, histogram_array
-from robot_learning.datasets.durable import in_parallel
-from robot_learning.datasets.layout import NOBODY, STREAM_PREFIX, array_specs
-from robot_learning.datasets.table import EpisodeTable
 
 from robot_learning.core.errors import SpecMismatch
 from robot_learning.core.spec import TIME_KEY, RobotSpec
 from robot_learning.core.types import STREAM_TIME_PREFIX, Outcome
+from robot_learning.datasets.arrays import StoreArrays, histogram_array
+from robot_learning.datasets.durable import in_parallel
+from robot_learning.datasets.layout import NOBODY, STREAM_PREFIX, array_specs
+from robot_learning.datasets.table import EpisodeTable
 
 Rows = Mapping[str, NDArray[Any]]
 """Arrays with one leading axis of rows, by name under ``data/`` (streams as ``time/<stream>``)."""
@@ -55,7 +55,6 @@ class EpisodeWriter:
         given = {_array_name(name) for name in rows}
         checked = self._check({**rows, "source": self._encode(source)}, count)
         first = self._start + self.rows
-
 
         def write(name: str) -> None:
             values = checked[name]
@@ -143,7 +142,7 @@ class EpisodeWriter:
 
 
 def _array_name(name: str) -> str:
-    """Return the name under ``data/`` of a row array: streams are ``time/<stream>`` in rows, ``time_<stream>`` there."""
+    """Return the name of a row array under ``data/``: ``time/<stream>`` of rows is ``time_<stream>`` there."""
     return name.replace(STREAM_TIME_PREFIX, STREAM_PREFIX, 1) if name.startswith(STREAM_TIME_PREFIX) else name
 
 

@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 import zarr
 from numpy.typing import NDArray
-from robot_learning.datasets.store import DemoStore
-from robot_learning.datasets.stores import new_store
 
 from robot_learning.core.errors import ConfigError, SpecMismatch
 from robot_learning.core.spec import ArraySpec, RobotSpec
 from robot_learning.core.types import Episode, Outcome
+from robot_learning.datasets.store import DemoStore
+from robot_learning.datasets.stores import new_store
 
 PUSHT_KEYS = {"action", "state", "keypoint", "img"}
 PUSHT_SIZE = 512.0  # side of the scene [px]

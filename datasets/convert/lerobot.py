@@ -15,13 +15,13 @@ from typing import Any
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from robot_learning.datasets.convert.video import video_frames
-from robot_learning.datasets.store import DemoStore
-from robot_learning.datasets.stores import new_store
 
 from robot_learning.core.errors import ConfigError, MissingExtra, SpecMismatch, StoreCorrupt
 from robot_learning.core.spec import TIME_KEY, ArraySpec, RobotSpec
 from robot_learning.core.types import Outcome
+from robot_learning.datasets.convert.video import video_frames
+from robot_learning.datasets.store import DemoStore
+from robot_learning.datasets.stores import new_store
 
 UNIT = "lerobot"
 UNIT_NOTE = "LeRobot's motor normalisation: degrees or -100..100 for joints, 0..100 for grippers; its files do not say"

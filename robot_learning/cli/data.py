@@ -70,6 +70,7 @@ def _add_convert(commands: Any, shared: argparse.ArgumentParser) -> None:
     target.add_argument("source", metavar="SRC", type=Path)
     target.add_argument("out", metavar="OUT", type=Path)
     target.add_argument("--image-codec", choices=("zstd", "jpeg"), default="zstd", help="default zstd: lossless")
+    target.add_argument("--episodes", type=int, metavar="N", help="import only the first N episodes")
     text = "Zarr v2 in Diffusion Policy's layout, e.g. Push-T"
     command = formats.add_parser("diffusion_policy", help=text, description=text, parents=[target])
     command.add_argument("--control-hz", type=float, default=10.0, help="rate of the recording, default 10")
@@ -187,6 +188,7 @@ def _convert_diffusion_policy(arguments: argparse.Namespace) -> int:
             arguments.out,
             control_hz=arguments.control_hz,
             image_codec=arguments.image_codec,
+            limit=arguments.episodes,
             progress=progress,
         )
     return _finish(store, arguments)
@@ -199,6 +201,7 @@ def _convert_lerobot(arguments: argparse.Namespace) -> int:
             arguments.out,
             without_images=arguments.without_images,
             image_codec=arguments.image_codec,
+            limit=arguments.episodes,
             progress=progress,
         )
     return _finish(store, arguments)

@@ -1,6 +1,7 @@
 """What every kind of demonstration store must do; inherit :class:`DemoStoreContract` and say how to make one."""
 
 import dataclasses
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ class DemoStoreContract:
     """Inherit, and set what is stored."""
 
     spec = None
-    options = {}
+    options: ClassVar[dict] = {}
     tolerance = 0
     """Grey levels by which images may differ from what was appended."""
 

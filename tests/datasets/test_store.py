@@ -1,5 +1,6 @@
 import json
 import warnings
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -19,7 +20,7 @@ class TestImageStore(DemoStoreContract):
 
 class TestJpegStore(DemoStoreContract):
     spec = IMAGE_SPEC
-    options = {"image_codec": "jpeg"}
+    options: ClassVar[dict] = {"image_codec": "jpeg"}
     tolerance = 12
 
 
@@ -134,7 +135,7 @@ def test_lost_records_are_named_on_opening(path):
 
 
 def test_opening_something_else_says_so(tmp_path):
-    with pytest.raises(ConfigError, match="nothing with a zarr.json"):
+    with pytest.raises(ConfigError, match=r"nothing with a zarr\.json"):
         DemoStore.open(tmp_path / "nowhere.zarr")
     zarr.open_group(tmp_path / "other.zarr", mode="w")
     with pytest.raises(StoreCorrupt, match="expected a robot-learning store"):
