@@ -6,6 +6,7 @@ key that a node's ``_target_`` takes may be given even where the YAML does not l
 """
 
 import difflib
+import functools
 import importlib
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -93,7 +94,11 @@ def instantiate(node: DictConfig | dict[str, Any], **kwargs: Any) -> Any:
         raise ConfigError(f"config node: expected a mapping with `_target_`, got {node!r}")
     _check_targets(config, tuple(kwargs))
     try:
-        return hydra.utils.instantiate(config, _convert_="all", **kwargs)
+        # hydra would turn kwargs that are dataclasses, such as specs, into dicts: they never pass through it
+        if kwargs and not config.get("_partial_"):
+            return hydra.utils.instantiate(config, _convert_="all", _partial_=True)(**kwargs)
+        made = hydra.utils.instantiate(config, _convert_="all")
+        return functools.partial(made, **kwargs) if kwargs else made
     except InstantiationException as error:
         if isinstance(error.__cause__, RobotLearningError):
             raise error.__cause__ from None

@@ -42,8 +42,8 @@ def _deploy(cfg: DictConfig) -> int:
 
 
 def _policy(cfg: DictConfig, stack: ExitStack) -> Policy:
-    overrides = OmegaConf.to_container(cfg.overrides, resolve=True)
-    make = partial(load_policy, Path(cfg.checkpoint), device=_device(cfg.device), **cast(dict[str, Any], overrides))
+    overrides = {} if cfg.overrides is None else cast(dict[str, Any], OmegaConf.to_container(cfg.overrides))
+    make = partial(load_policy, Path(cfg.checkpoint), device=_device(cfg.device), **overrides)
     return stack.enter_context(ProcessPolicy(make)) if cfg.process else make()
 
 
