@@ -229,11 +229,7 @@ def _checked_value(base: DictConfig, item: Override, choices: dict[str, str]) ->
     if name in arguments:
         return f"++{line}"
     elsewhere = {path for path in known if difflib.get_close_matches(name, [path.rpartition(".")[2]], 1, 0.75)}
-    beside = (
-        {f"{parent_key}.{other}" for other in {*map(str, parent), *arguments}}
-        if isinstance(parent, DictConfig)
-        else set()
-    )
+    beside = {f"{parent_key}.{other}" for other in {*map(str, parent), *arguments}} if isinstance(parent, DictConfig) else set()
     available = {path.removeprefix(".") for path in beside if "._" not in path} or {str(path) for path in base}
     raise UnknownName("key or group", key, available | elsewhere | (set() if parent_key else set(choices)))
 

@@ -149,9 +149,7 @@ def _verify(arguments: argparse.Namespace) -> int:
             episodes = len(store)
         if not arguments.json:
             lines = problems[str(path)]
-            print(
-                f"{path}: {episodes} episodes, " + (f"{len(lines)} problem(s)" if lines else "every byte as recorded")
-            )
+            print(f"{path}: {episodes} episodes, " + (f"{len(lines)} problem(s)" if lines else "every byte as recorded"))
             print("".join(f"  {line}\n" for line in lines), end="")
     if arguments.json:
         _print_json(problems)

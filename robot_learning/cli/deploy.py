@@ -23,8 +23,7 @@ from robot_learning.serving.goals import INSTRUCTION, read_goal
 
 EXAMPLES = (
     "robot-learning deploy checkpoint=runs/train/checkpoints/last goal=runs/play.zarr:42@end seconds=60",
-    "robot-learning deploy checkpoint=runs/train/checkpoints/best goal=store:42@end goal_store=runs/play.zarr "
-    "start=store:42@0",
+    "robot-learning deploy checkpoint=runs/train/checkpoints/best goal=store:42@end goal_store=runs/play.zarr start=store:42@0",
     "robot-learning deploy checkpoint=runs/pusht/checkpoints/last task=pusht execution.execute=8 seconds=30",
 )
 

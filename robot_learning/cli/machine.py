@@ -124,9 +124,7 @@ def torch_device() -> Check:
         if torch.backends.mps.is_available():
             return Check("torch device", "ok", "mps")
     except RuntimeError as error:
-        return Check(
-            "torch device", "warn", f"a GPU that does not compute: {error}", "use device=cpu, or fix the driver"
-        )
+        return Check("torch device", "warn", f"a GPU that does not compute: {error}", "use device=cpu, or fix the driver")
     return Check("torch device", "ok", f"cpu, {torch.get_num_threads()} threads")
 
 
@@ -207,9 +205,7 @@ def _devices(name: str, paths: Sequence[Path], usual_group: str, labels: Path | 
     if closed:
         group = _group(closed[0]) or usual_group
         refused = ", ".join(str(path) for path in closed)
-        return Check(
-            name, "warn", f"{found}; no permission: {refused}", f"sudo usermod -aG {group} $USER, log in again"
-        )
+        return Check(name, "warn", f"{found}; no permission: {refused}", f"sudo usermod -aG {group} $USER, log in again")
     return Check(name, "ok", found)
 
 

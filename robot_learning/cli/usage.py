@@ -3,6 +3,7 @@
 import re
 from collections.abc import Sequence
 from importlib import resources
+from typing import Any, cast
 
 from omegaconf import DictConfig, OmegaConf
 
@@ -20,7 +21,7 @@ def usage(root: str, overrides: Sequence[str], *, description: str, examples: Se
         "Groups (* is chosen; its keys are listed below):\n" + _group_lines(available),
         "Keys:\n" + _key_lines(config, root, available),
         "Flags:\n"
-        "  -m, --multirun  run every combination of comma-separated values, e.g. seed=0,1, in folders out/0, out/1, ...\n"
+        "  -m, --multirun  run every combination of comma-separated values, e.g. seed=0,1, in out/0, out/1, ...\n"
         "  --cfg           print the composed YAML and stop\n"
         "  -h, --help      print this; with overrides, for the configuration they select",
         "Examples:\n" + "\n".join(f"  {example}" for example in examples),
@@ -49,12 +50,13 @@ def _key_lines(config: DictConfig, root: str, available: Sequence[Group]) -> str
 
 def _flat(config: DictConfig, prefix: str) -> list[tuple[str, str]]:
     rows: list[tuple[str, str]] = []
+    plain = cast(dict[str, Any], OmegaConf.to_container(config))
     for name in map(str, config):
         path, child = f"{prefix}{name}", config._get_node(name)
         if isinstance(child, DictConfig) and not child._is_none():
             rows += _flat(child, f"{path}.")
         elif not name.startswith("_"):
-            rows.append((path, _shown(OmegaConf.to_container(config)[name])))  # type: ignore[index]
+            rows.append((path, _shown(plain[name])))
     return rows
 
 

@@ -1,0 +1,196 @@
+"""Train a policy from stores: what ``robot-learning train`` does, as a function."""
+
+import itertools
+import json
+import platform
+import shutil
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from robot_learning import __version__
+from robot_learning.core.errors import CheckpointError, ConfigError
+from robot_learning.datasets.loader import WindowLoader
+from robot_learning.datasets.stores import DemoStores, open_stores
+from robot_learning.datasets.windows import Windows, WindowSpec, split_episodes
+from robot_learning.learning.checkpoint import Checkpoints
+from robot_learning.learning.learner import Batch, Learner
+from robot_learning.learning.metrics import MetricsLog
+from robot_learning.learning.randomness import keyed_randomness
+from robot_learning.learning.recipe import Recipe
+from robot_learning.learning.trainer import Trainer, TrainerSettings
+from robot_learning.policies.policy import build_policy
+
+
+@dataclass(frozen=True)
+class DataSettings:
+    """What windows a policy is trained on.
+
+    Attributes:
+        stores: Paths of demonstration stores; several are trained on as one.
+        goal: ``none``, ``final``, ``future`` or ``n_step``, see :class:`robot_learning.datasets.windows.WindowSpec`.
+        goal_range: Fewest and most steps ahead of the newest observed step that a future goal lies.
+        goal_sampling: ``uniform`` or ``geometric``.
+        final_probability: Share of future goals that are the episode's last frame instead.
+        batch_size: Windows per step.
+        validation: Share of the episodes held out.
+        num_workers: Threads that read ahead; the data do not depend on it.
+    """
+
+    stores: Sequence[str]
+    goal: str = "future"
+    goal_range: tuple[int, int] = (1, 50)
+    goal_sampling: str = "uniform"
+    final_probability: float = 0.0
+    batch_size: int = 256
+    validation: float = 0.05
+    num_workers: int = 0
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """How training ended.
+
+    Attributes:
+        checkpoint: Folder of the newest checkpoint.
+        seconds: Training time, former attempts included [s].
+        steps: Updates made.
+        interrupted: Whether a signal stopped it early.
+        metrics: The newest figures.
+    """
+
+    checkpoint: Path
+    seconds: float
+    steps: int
+    interrupted: bool
+    metrics: dict[str, float]
+
+
+def train_policy(
+    policy_config: Mapping[str, Any],
+    data: DataSettings,
+    out: Path | str,
+    *,
+    steps: int,
+    max_seconds: float | None = None,
+    seed: int = 0,
+    device: str = "auto",
+    resume: bool = False,
+    recipe: Recipe | None = None,
+    settings: TrainerSettings | None = None,
+    command: str = "",
+) -> TrainResult:
+    """Train a policy and return where its checkpoint is.
+
+    Args:
+        policy_config: ``_target_`` and keyword arguments of the policy.
+        data: Stores and windows.
+        out: Run folder: configuration, figures, checkpoints.
+        steps: Updates in all.
+        max_seconds: Training time in all [s]; None does not limit it.
+        seed: Of the weights, the batches and the noise.
+        device: ``auto`` (cuda when there is one) or a torch device.
+        resume: Go on where the run in ``out`` stopped.
+        recipe: Settings of the update.
+        settings: How often to log, validate and save.
+        command: The command line, noted in the checkpoints.
+
+    Raises:
+        ConfigError: ``out`` holds a run and ``resume`` is false, or there is nothing to train on.
+        CheckpointError: The checkpoint to resume from is damaged or of another policy.
+    """
+    out, recipe = Path(out), recipe or Recipe()
+    place = torch.device(pick_device(device))
+    if not data.stores:
+        raise ConfigError("data.stores: expected at least one store, got none; e.g. data.stores=[runs/play.zarr]")
+    with open_stores(data.stores) as stores:
+        prepare_run_folder(out, resume)
+        with keyed_randomness(torch.device("cpu"), seed, "initial"):
+            policy = build_policy(policy_config, stores.spec, stores.statistics())
+        loader, validation = _loaders(policy, stores, data, seed, place)
+        checkpoints = Checkpoints(out / "checkpoints", policy_config, _provenance(stores, data, seed, recipe, command))
+    learner = Learner(policy.to(place), recipe, steps=steps, seed=seed)
+    saved = checkpoints.load_last(learner) if resume and checkpoints.last.exists() else None
+    log = MetricsLog(
+        out / "metrics.jsonl",
+        tensorboard=(settings or TrainerSettings()).tensorboard,
+        resume_step=learner.step_count,
+    )
+    trainer = Trainer(learner, loader, checkpoints, log, settings=settings, validation=validation)
+    if saved is not None:
+        trainer.resume(saved)
+    try:
+        state = trainer.fit(steps, max_seconds)
+    finally:
+        log.close()
+        loader.close()
+    return TrainResult(checkpoints.last, state.seconds, learner.step_count, state.interrupted, state.metrics)
+
+
+def pick_device(name: str) -> str:
+    """Return ``name``, or for ``auto`` the fastest device there is."""
+    if name != "auto":
+        return name
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def prepare_run_folder(out: Path, resume: bool) -> None:
+    """Make the run folder; refuse to train over a former run unless it is resumed."""
+    last = out / "checkpoints" / "last"
+    if resume and not last.exists():
+        raise CheckpointError(f"{last}: nothing to resume from; leave resume=true away to start a new run")
+    if not resume and last.exists():
+        raise ConfigError(f"{out}: holds a run already; add resume=true to go on, or choose another out=")
+    if not resume:
+        shutil.rmtree(out / "tensorboard", ignore_errors=True)
+    out.mkdir(parents=True, exist_ok=True)
+
+
+def _loaders(
+    policy: nn.Module, stores: DemoStores, data: DataSettings, seed: int, device: torch.device
+) -> tuple[WindowLoader, list[Batch]]:
+    """Return the training loader and the fixed validation batches (of episodes that are never trained on)."""
+    goal_keys: tuple[str, ...] = policy.goal_keys  # type: ignore[assignment]
+    spec = WindowSpec(
+        n_obs=policy.n_obs,  # type: ignore[arg-type]
+        n_action=policy.horizon,  # type: ignore[arg-type]
+        goal=data.goal if goal_keys else "none",
+        goal_range=data.goal_range,
+        goal_sampling=data.goal_sampling,
+        final_probability=data.final_probability,
+    )
+    train, held_out = split_episodes(len(stores), data.validation, seed)
+
+    def windows(episodes: list[int]) -> Windows:
+        return Windows(stores, spec, policy.observation_keys, goal_keys, episodes)  # type: ignore[arg-type]
+
+    loader = WindowLoader(windows(train), data.batch_size, seed=seed, device=device, num_workers=data.num_workers)
+    if not held_out:
+        return loader, []
+    fixed = WindowLoader(windows(held_out), data.batch_size, seed=seed + 1, device=device, drop_last=False)
+    count = min(_VALIDATION_BATCHES, fixed.epoch_steps)
+    return loader, list(itertools.islice(fixed, count))
+
+
+_VALIDATION_BATCHES = 8
+
+
+def _provenance(stores: DemoStores, data: DataSettings, seed: int, recipe: Recipe, command: str) -> dict[str, Any]:
+    return {
+        "stores": {str(path): stores.fingerprint() for path in [", ".join(map(str, data.stores))]},
+        "episodes": len(stores),
+        "steps_of_data": stores.n_steps,
+        "data": json.loads(json.dumps(asdict(data), default=list)),
+        "recipe": asdict(recipe),
+        "seed": seed,
+        "version": __version__,
+        "torch": torch.__version__,
+        "machine": f"{platform.machine()}, {platform.processor() or platform.system()}",
+        "command": command,
+        "wall_time": time.time(),
+    }
