@@ -52,9 +52,7 @@ class ShardedImages:
             if len(positions):
                 self._read_shard(int(shards[positions[0]]), rows[positions] % self._rows, out, positions)
 
-    def _read_shard(
-        self, shard: int, inside: NDArray[np.int64], out: NDArray[np.uint8], positions: NDArray[np.int64]
-    ) -> None:
+    def _read_shard(self, shard: int, inside: NDArray[np.int64], out: NDArray[np.uint8], positions: NDArray[np.int64]) -> None:
         path = self._folder / f"c.{shard}.0.0.0"
         try:
             descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)

@@ -71,9 +71,7 @@ def create_arrays(root: Path, spec: RobotSpec, image_codec: str, quality: int) -
     for key in spec.image_keys:
         channels = spec.observation[key].shape[-1]
         shape = (channels, 256)
-        meta.create_array(
-            histogram_name(key), shape=(0, *shape), chunks=(16, *shape), dtype="uint32", **_compressed_options()
-        )
+        meta.create_array(histogram_name(key), shape=(0, *shape), chunks=(16, *shape), dtype="uint32", **_compressed_options())
 
 
 def create_array(

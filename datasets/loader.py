@@ -89,11 +89,7 @@ class WindowLoader:
     def load_state_dict(self, state: dict[str, int]) -> None:
         """Go on where ``state`` was taken; raises :class:`ConfigError` where data or batch size differ."""
         own = self.state_dict()
-        wrong = [
-            f"{key}: expected {state[key]}, got {own[key]}"
-            for key in own
-            if key != "position" and own[key] != state[key]
-        ]
+        wrong = [f"{key}: expected {state[key]}, got {own[key]}" for key in own if key != "position" and own[key] != state[key]]
         if wrong:
             raise ConfigError("loader: cannot resume: " + "; ".join(wrong))
         for future in self._pending:

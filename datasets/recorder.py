@@ -66,9 +66,7 @@ class Recorder:
         last_index: Index of the episode written last, None before the first.
     """
 
-    def __init__(
-        self, store: DemoStore, *, flush_every: int | None = None, meta: Mapping[str, Any] | None = None
-    ) -> None:
+    def __init__(self, store: DemoStore, *, flush_every: int | None = None, meta: Mapping[str, Any] | None = None) -> None:
         """Prepare to record.
 
         Args:

@@ -268,9 +268,7 @@ class DemoStore:
     def __enter__(self) -> "DemoStore":
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.close()
 
     def _new_writer(self) -> EpisodeWriter:

@@ -117,9 +117,7 @@ class DemoStores:
     def __enter__(self) -> "DemoStores":
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.close()
 
 
@@ -129,9 +127,7 @@ def open_stores(paths: str | Path | Sequence[str | Path]) -> DemoStores:
     return DemoStores([DemoStore.open(path) for path in paths])
 
 
-def merge(
-    paths: Sequence[str | Path], out: str | Path, *, progress: Callable[[int, int], None] | None = None
-) -> DemoStore:
+def merge(paths: Sequence[str | Path], out: str | Path, *, progress: Callable[[int, int], None] | None = None) -> DemoStore:
     """Copy the episodes of ``paths`` into a new store ``out``, checking every one, and return it open for writing.
 
     Images are kept exactly (zstd), whatever the sources used: encoding JPEG twice would lose more.

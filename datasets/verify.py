@@ -53,9 +53,7 @@ def _episode_problems(store: "DemoStore", index: int, broken: set[str]) -> Itera
     yield from (f"{where}: meta/episodes: no checksum of data/{name}" for name in sorted(missing))
     for name, expected in record["checksums"].items():
         if f"data/{name}" not in broken:
-            yield from (
-                f"{where}: data/{name}: {problem}" for problem in _content_problems(store, index, name, expected)
-            )
+            yield from (f"{where}: data/{name}: {problem}" for problem in _content_problems(store, index, name, expected))
 
 
 def _content_problems(store: "DemoStore", index: int, name: str, expected: str) -> Iterator[str]:

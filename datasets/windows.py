@@ -165,9 +165,7 @@ class Windows:
             index=indices,
         )
 
-    def gather(
-        self, indices: NDArray[np.int64], rng: KeyedRandom | np.random.Generator | None = None
-    ) -> dict[str, Any]:
+    def gather(self, indices: NDArray[np.int64], rng: KeyedRandom | np.random.Generator | None = None) -> dict[str, Any]:
         """Return the windows ``indices`` as one batch of NumPy arrays, raw values.
 
         Args:

@@ -39,9 +39,7 @@ class EpisodeWriter:
         self._specs = array_specs(spec)
         self._images = spec.image_keys
         self._hashes: dict[str, Any] = {}
-        self._histograms = {
-            key: np.zeros((spec.observation[key].shape[-1], 256), dtype=np.int64) for key in self._images
-        }
+        self._histograms = {key: np.zeros((spec.observation[key].shape[-1], 256), dtype=np.int64) for key in self._images}
         self._source_names: list[str] = list(arrays.attributes("data/source").get("source_names", []))
 
     def extend(self, rows: Rows, source: Sequence[str]) -> None:

@@ -80,9 +80,7 @@ def _open(source: Path) -> tuple[dict[str, AnyArray], NDArray[np.int64]]:
         arrays = dict(zarr.open_group(source / "data", mode="r", zarr_format=2).arrays())
         ends = np.asarray(zarr.open_array(source / "meta" / "episode_ends", mode="r", zarr_format=2)[:], np.int64)
     except (FileNotFoundError, KeyError, ValueError) as error:
-        raise ConfigError(
-            f"{source}: expected a Zarr v2 folder with data/ and meta/episode_ends, got {error}"
-        ) from error
+        raise ConfigError(f"{source}: expected a Zarr v2 folder with data/ and meta/episode_ends, got {error}") from error
     if "action" not in arrays or not len(ends):
         raise ConfigError(f"{source}: expected data/action and at least one episode, got {len(ends)} episodes")
     short = [f"{key} ({array.shape[0]})" for key, array in arrays.items() if array.shape[0] < ends[-1]]

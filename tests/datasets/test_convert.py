@@ -107,9 +107,7 @@ def test_real_lerobot_episodes_without_their_videos(tmp_path):
         assert set(store.table["instruction"]) == {"Pick the orange cube and place it in the box"}
         assert store.verify() == []
         table = parquet.read_table(source / "data" / "chunk-000" / "file-000.parquet")
-        np.testing.assert_array_equal(
-            store.read("action", 0, 1492), np.array(table.column("action").to_pylist(), np.float32)
-        )
+        np.testing.assert_array_equal(store.read("action", 0, 1492), np.array(table.column("action").to_pylist(), np.float32))
         stats = json.loads((source / "meta" / "stats.json").read_text())["observation.state"]
         np.testing.assert_allclose(store.statistics()["state"].mean, stats["mean"], rtol=1e-4)
 

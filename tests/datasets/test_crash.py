@@ -168,9 +168,7 @@ def test_a_file_size_limit_while_appending(path):
         store.append(make_episode(IMAGE_SPEC, 4))
         try:
             resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, before[1]))
-            with pytest.raises(
-                StoreWriteFailed, match=r"episode 1 was lost \(40 steps\).*1 finished episodes are safe"
-            ):
+            with pytest.raises(StoreWriteFailed, match=r"episode 1 was lost \(40 steps\).*1 finished episodes are safe"):
                 store.append(large)
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, before)

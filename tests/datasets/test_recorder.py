@@ -48,9 +48,7 @@ def test_the_instruction_and_seed_come_from_the_loop_unless_given(store):
     source = make_episode(IMAGE_SPEC, 2)
     recorder.on_reset(observation(source, 0), goal={"instruction": "open the drawer"}, seed=7)
     recorder.annotate(task="open_drawer")
-    recorder.on_step(
-        Step(0, observation(source, 0), source.action[0], source.applied[0], "policy", observation(source, 1))
-    )
+    recorder.on_step(Step(0, observation(source, 0), source.action[0], source.applied[0], "policy", observation(source, 1)))
     recorder.on_end(Outcome(True, "done", 1))
     got = store[0]
     assert got.instruction == "open the drawer"
