@@ -83,7 +83,7 @@ class DemoStore:
         Args:
             path: A folder that does not exist yet.
             spec: What the robot observes and accepts.
-            image_codec: ``zstd`` keeps images exactly, ``jpeg`` makes camera images about ten times smaller.
+            image_codec: ``zstd`` keeps images exactly, ``jpeg`` trades exactness for size.
             jpeg_quality: 1 to 100, for ``jpeg``.
             meta: JSON-ready notes about the whole store.
         """
