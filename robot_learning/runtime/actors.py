@@ -31,9 +31,7 @@ class ChunkedActor:
         source: Name recorded with every step.
     """
 
-    def __init__(
-        self, policy: Policy, *, execute: int = 1, ensemble: float | None = None, source: str = "policy"
-    ) -> None:
+    def __init__(self, policy: Policy, *, execute: int = 1, ensemble: float | None = None, source: str = "policy") -> None:
         if not 1 <= execute <= policy.horizon:
             raise ConfigError(f"execute: expected 1 to the policy's horizon {policy.horizon}, got {execute}")
         self.source = source

@@ -1,8 +1,9 @@
 """Clocks that pace the loop: simulated time that never waits, and the wall clock on an absolute schedule.
 
-A wall-clock period ends at ``start + n * dt``, so small delays do not add up. A period that ends late is counted and
-the schedule re-aligns to the next multiple of ``dt``; lost periods are never made up by running faster, because a
-robot would execute them as a jerk.
+A wall-clock period ends at ``start + n * dt``, so small delays do not add up. An overrun is a period whose work was not
+done in time (or that was slept through): it is counted and the schedule re-aligns to the next multiple of ``dt``. Lost
+periods are never made up by running faster, because a robot would execute them as a jerk. Waking up late from a wait
+is jitter: the work still fits into the period, and ``lateness`` tells.
 """
 
 import time
@@ -49,8 +50,8 @@ class WallClock:
 
     Args:
         dt: Control period [s].
-        tolerance: Fraction of a period by which it may end late before that counts as an overrun. Desktop
-            kernels wake a sleeper up to a few milliseconds late under load, which a robot does not notice.
+        tolerance: Fraction of a period by which its work may be late: then the next period begins at once instead
+            of one period later.
         spin_s: The last part of a wait is spent polling, because ``sleep`` alone overshoots by about 0.1 ms.
         now: Source of monotonic time [s].
         sleep: Waits for a number of seconds.
@@ -77,7 +78,7 @@ class WallClock:
 
     @property
     def overruns(self) -> int:
-        """Return how many periods since ``reset`` ended later than the tolerance."""
+        """Return how many periods since ``reset`` did not hold their work, or were slept through."""
         return self._overruns
 
     @property
@@ -100,10 +101,11 @@ class WallClock:
         """Wait for the end of the current period; after a late one wait for the next multiple of the period."""
         self._period += 1
         deadline = self._start + self._period * self.dt
+        too_late = self._now() - deadline > self.tolerance_s
         self._wait_until(deadline)
         late = self._now() - deadline
         self._lateness.append(late)
-        if late > self.tolerance_s:
+        if too_late or late >= self.dt:
             self._overruns += 1
             self._period = int((self._now() - self._start) // self.dt) + 1
             self._wait_until(self._start + self._period * self.dt)

@@ -76,8 +76,19 @@ def test_lateness_within_the_tolerance_is_jitter():
     assert source.time - start == pytest.approx(0.1, abs=1e-5)
 
 
-def test_a_kernel_that_oversleeps_is_an_overrun_too():
-    clock, _ = wall(0.05, oversleep=0.02)
+def test_waking_up_late_is_jitter_while_the_work_still_fits():
+    clock, source = wall(0.05, oversleep=0.02)
+    start = source.time
+    for _ in range(10):
+        source.work(0.025)
+        clock.tick()
+    assert clock.overruns == 0
+    assert source.time - start == pytest.approx(0.5 + 0.02 - clock.spin_s, abs=1e-4)
+    assert np.max(clock.lateness) == pytest.approx(0.02 - clock.spin_s, abs=1e-4)
+
+
+def test_a_period_slept_through_is_an_overrun():
+    clock, _ = wall(0.05, oversleep=0.06)
     clock.tick()
     assert clock.overruns == 1
 

@@ -281,9 +281,7 @@ class TestGuards(_Simple):
         assert [type(guard).__name__ for guard in standard_guards(SPEC).guards] == ["Finite", "Limits"]
 
     def test_the_mode_reaches_every_guard(self):
-        guard = standard_guards(
-            SPEC, out_of_range="stop", workspace={"low": LOW, "high": HIGH, "position_key": "ee_pose"}
-        )
+        guard = standard_guards(SPEC, out_of_range="stop", workspace={"low": LOW, "high": HIGH, "position_key": "ee_pose"})
         with pytest.raises(SafetyStop, match="would leave the workspace"):
             guard.check(see((0.79, 0, 0.2)), act(0.05, 0, 0, 0))
 
