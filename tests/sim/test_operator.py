@@ -1,16 +1,21 @@
 """The scripted operator: every task, the same way twice for the same seed, and play that needs no reset."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
 from robot_learning.core.errors import UnknownName
 from robot_learning.core.types import End
 from robot_learning.sim.demonstrations import feasible_start, scripted_attempt, scripted_episode
+from robot_learning.sim.operator.motion import Style
 from robot_learning.sim.operator.operators import PlayOperator, TaskOperator
+from robot_learning.sim.operator.skills import SKILLS, YAW_RANGE
 from robot_learning.sim.robot import PlayTableRobot
 from robot_learning.sim.scene import Scene
 from robot_learning.sim.tasks.table import TASKS
 from tests.contracts.actor import ActorContract
+from tests.sim.scenes import scene, turned
 
 
 @pytest.fixture(scope="module")
@@ -131,6 +136,16 @@ def test_the_operator_gives_up_where_a_task_cannot_be_done(robot):
     end = operator.act(observation)
     assert isinstance(end, End)
     assert end.success is False
+
+
+@pytest.mark.parametrize("name", ["rotate_left", "rotate_right"])
+def test_a_turn_can_be_gripped_whatever_the_direction_of_the_block(name):
+    style = dataclasses.replace(Style.draw(np.random.default_rng(0)), pause=0.0)
+    for offset in (-1.0, 0.0, 1.0):
+        for degrees in range(-90, 91, 2):
+            first = scene(axis1=turned(degrees))
+            skill = SKILLS[name](first, np.random.default_rng(0), dataclasses.replace(style, offset=offset), 1)
+            assert YAW_RANGE[0] <= next(skill).yaw <= YAW_RANGE[1]
 
 
 def test_manners_differ_between_attempts(robot):
