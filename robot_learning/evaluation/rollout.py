@@ -1,0 +1,152 @@
+"""One rollout: an actor attempts a trial on the suite's robot."""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from robot_learning.core.protocols import Actor, Policy, Robot, StepObserver, TaskSuite
+from robot_learning.core.spec import check_compatible
+from robot_learning.core.types import Observation, Trial
+from robot_learning.policies.policy import load_policy
+from robot_learning.runtime.actors import ChunkedActor, RandomActor
+from robot_learning.runtime.clock import SimClock
+from robot_learning.runtime.episode import run_episode
+from robot_learning.runtime.guards import standard_guards
+
+_FAR = math.inf
+"""In simulation an action out of range is clipped, however far out; what is not finite still ends the rollout."""
+
+
+@dataclass(frozen=True)
+class Contender:
+    """Who is evaluated.
+
+    Attributes:
+        checkpoint: Folder of a saved policy; None is the random policy.
+        execute: Rows of a chunk to play before asking for the next; None is the whole chunk.
+        ensemble: Temporal ensembling weight; None switches it off.
+        use_goal: Tell the policy the goal; False evaluates a policy goal-free.
+        overrides: Policy settings to change, e.g. ``{"steps": 10}``.
+    """
+
+    checkpoint: str | None
+    execute: int | None = None
+    ensemble: float | None = None
+    use_goal: bool = True
+    overrides: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Rollout:
+    """How one trial went.
+
+    Attributes:
+        policy: Who acted.
+        task: Which task.
+        number: Index of the trial in the list of trials.
+        seed: The trial's seed.
+        score: Highest score of the episode, 0 to 1.
+        success: Whether the score reached 1.
+        steps: Actions until the end.
+        reason: Why it ended.
+    """
+
+    policy: str
+    task: str
+    number: int
+    seed: int
+    score: float
+    success: bool
+    steps: int
+    reason: str
+
+
+def make_actor(contender: Contender, robot: Robot) -> Actor:
+    """Return the actor of a contender for a robot; raises ``SpecMismatch`` listing every difference."""
+    if contender.checkpoint is None:
+        return RandomActor(robot.spec)
+    policy: Policy = load_policy(Path(contender.checkpoint), **contender.overrides)  # type: ignore[assignment]
+    keys = tuple(policy.observation_keys)  # type: ignore[attr-defined]
+    check_compatible(policy.spec, robot.spec, keys=keys, what=f"{contender.checkpoint} on {robot.spec.name}")
+    return ChunkedActor(policy, execute=contender.execute or policy.horizon, ensemble=contender.ensemble)
+
+
+def attempt(
+    suite: TaskSuite,
+    robot: Robot,
+    actor: Actor,
+    trial: Trial,
+    *,
+    name: str,
+    number: int,
+    use_goal: bool = True,
+    observers: tuple[StepObserver, ...] = (),
+) -> Rollout:
+    """Run a trial through the one loop and return how it went; it ends at success."""
+    judge = Judge(suite, trial)
+    outcome = run_episode(
+        robot,
+        actor,
+        standard_guards(robot.spec, margin=_FAR),
+        SimClock(robot.spec.dt),
+        max_steps=trial.max_steps,
+        seed=trial.seed,
+        goal=trial.goal if use_goal else None,
+        start=trial.start,
+        done=judge,
+        observers=(judge, *observers),
+    )
+    return Rollout(name, trial.task, number, trial.seed, judge.best, judge.best >= 1.0, outcome.steps, outcome.reason)
+
+
+class Judge:
+    """Keeps the best score of an episode and says done when it reaches 1.
+
+    Attributes:
+        best: Highest score so far.
+    """
+
+    def __init__(self, suite: TaskSuite, trial: Trial) -> None:
+        """Wait for the first observation."""
+        self._suite, self._trial = suite, trial
+        self.best = 0.0
+
+    def __call__(self, observation: Observation) -> bool:
+        """Score an observation."""
+        self.best = max(self.best, self._suite.score(self._trial, self._first, observation))
+        return self.best >= 1.0
+
+    def on_reset(self, observation: Observation, **_: Any) -> None:
+        """Remember how it began."""
+        self._first = observation
+
+    def on_step(self, step: Any) -> None:
+        """Do nothing: the loop asks for the verdict itself."""
+
+    def on_end(self, outcome: Any) -> None:
+        """Do nothing."""
+
+
+Setup = Callable[[tuple[str, int]], Rollout]
+
+
+def prepare(suite_factory: Callable[[], TaskSuite], contenders: Mapping[str, Contender], trials: list[Trial]) -> Setup:
+    """Set a worker up: one suite, one robot, each contender's actor once; return the function that runs a job."""
+    torch.set_num_threads(1)
+    suite = suite_factory()
+    robot = suite.make_robot()
+    robot.connect()
+    actors: dict[str, Actor] = {}
+
+    def run(job: tuple[str, int]) -> Rollout:
+        name, number = job
+        if name not in actors:
+            actors[name] = make_actor(contenders[name], robot)
+        use_goal = contenders[name].use_goal
+        return attempt(suite, robot, actors[name], trials[number], name=name, number=number, use_goal=use_goal)
+
+    return run
