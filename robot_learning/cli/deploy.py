@@ -1,6 +1,7 @@
 """Run a checkpoint on a robot in real time towards a goal, guarded, measured and recorded."""
 
 import json
+from collections.abc import Mapping
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -20,6 +21,7 @@ from robot_learning.policies.policy import load_policy
 from robot_learning.runtime.process import ProcessPolicy
 from robot_learning.serving.deploy import DeployReport, deploy, open_record
 from robot_learning.serving.goals import INSTRUCTION, read_goal
+from robot_learning.serving.realtime import INFERENCE_PRIORITY, set_priority
 
 EXAMPLES = (
     "robot-learning deploy checkpoint=runs/train/checkpoints/last goal=runs/play.zarr:42@end seconds=60",
@@ -42,8 +44,17 @@ def _deploy(cfg: DictConfig) -> int:
 
 def _policy(cfg: DictConfig, stack: ExitStack) -> Policy:
     overrides = {} if cfg.overrides is None else cast(dict[str, Any], OmegaConf.to_container(cfg.overrides))
-    make = partial(load_policy, Path(cfg.checkpoint), device=_device(cfg.device), **overrides)
-    return stack.enter_context(ProcessPolicy(make)) if cfg.process else make()
+    folder, device = Path(cfg.checkpoint), _device(cfg.device)
+    if cfg.process:
+        return stack.enter_context(ProcessPolicy(partial(_load_alone, folder, device, overrides)))
+    return cast(Policy, load_policy(folder, device=device, **overrides))
+
+
+def _load_alone(folder: Path, device: str, overrides: Mapping[str, Any]) -> Policy:
+    """Load a policy in a process of its own: one thread, and the priority of inference where allowed."""
+    torch.set_num_threads(1)
+    set_priority(INFERENCE_PRIORITY)
+    return cast(Policy, load_policy(folder, device=device, **overrides))
 
 
 def _run(cfg: DictConfig, policy: Policy, stack: ExitStack) -> int:

@@ -105,8 +105,7 @@ def _from_image(path: Path, spec: RobotSpec, keys: Iterable[str]) -> dict[str, A
     images = [key for key in keys if key in spec.image_keys]
     if len(images) != 1:
         raise ConfigError(
-            f"goal {path}: expected a policy with one goal image, got {images or 'none'}; "
-            "name the keys in a .npz file instead"
+            f"goal {path}: expected a policy with one goal image, got {images or 'none'}; name the keys in a .npz file instead"
         )
     read: NDArray[Any] | None = cv2.imread(str(path), cv2.IMREAD_COLOR)
     if read is None:
