@@ -84,9 +84,7 @@ def scripted_episode(name: str, seed: int, robot: PlayTableRobot | None = None, 
     finally:
         if own:
             robot.close()
-    raise RobotLearningError(
-        f"task {name!r}: expected a success in {tries} scripted attempts from seed {seed}, got none"
-    )
+    raise RobotLearningError(f"task {name!r}: expected a success in {tries} scripted attempts from seed {seed}, got none")
 
 
 def worked_on(wanted: Task, before: Scene, now: Scene) -> list[int]:

@@ -103,9 +103,7 @@ class PlayTableEnv(gymnasium.Env[dict[str, NDArray[Any]], NDArray[np.float32]]):
 
     def _visible(self, observation: Observation) -> dict[str, NDArray[Any]]:
         spec = self.robot.spec.observation
-        return {
-            key: observation[key] if spec[key].is_image else np.clip(observation[key], -BOUND, BOUND) for key in spec
-        }
+        return {key: observation[key] if spec[key].is_image else np.clip(observation[key], -BOUND, BOUND) for key in spec}
 
 
 def _box(spec: ArraySpec) -> gymnasium.spaces.Box:

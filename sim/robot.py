@@ -278,9 +278,7 @@ def _observation_spec(cameras: Sequence[Camera]) -> dict[str, ArraySpec]:
         ),
         "block_position": ArraySpec((9,), unit="m", names=tuple(f"{b} {a}" for b in blocks for a in "xyz")),
         "block_quaternion": ArraySpec((12,), names=tuple(f"{b} {a}" for b in blocks for a in ("qw", "qx", "qy", "qz"))),
-        "block_axis": ArraySpec(
-            (18,), names=tuple(f"{b} {a}" for b in blocks for a in ("xx", "yy", "zz", "xy", "xz", "yz"))
-        ),
+        "block_axis": ArraySpec((18,), names=tuple(f"{b} {a}" for b in blocks for a in ("xx", "yy", "zz", "xy", "xz", "yz"))),
         "block_in_tool": ArraySpec((9,), unit="m", names=tuple(f"{b} {a}" for b in blocks for a in "xyz")),
     }
     for camera in cameras:

@@ -49,8 +49,7 @@ class EpisodeBuilder:
             applied=np.stack([step.applied for step in steps]),
             time=np.array([row[TIME_KEY] for row in rows], dtype=np.float64),
             stream_time={
-                key.removeprefix(STREAM_TIME_PREFIX): np.array([row[key] for row in rows], dtype=np.float64)
-                for key in streams
+                key.removeprefix(STREAM_TIME_PREFIX): np.array([row[key] for row in rows], dtype=np.float64) for key in streams
             },
             source=tuple(step.source for step in steps),
             reward=np.array([step.reward for step in steps], dtype=np.float32),

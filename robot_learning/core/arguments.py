@@ -36,9 +36,7 @@ def check_arguments(function: Callable[..., Any], given: Iterable[str], *, what:
             raise UnknownName(f"argument of {what}", name, known)
     if complete:
         parameters = inspect.signature(function).parameters.values()
-        required = [
-            p.name for p in parameters if p.default is p.empty and p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)
-        ]
+        required = [p.name for p in parameters if p.default is p.empty and p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)]
         missing = [name for name in required if name not in given]
         if missing:
             raise ConfigError(f"{what}: missing argument(s) {', '.join(missing)}")

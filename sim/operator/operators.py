@@ -151,9 +151,9 @@ _RARITY = {
     "sweep_object": 4.0,
     "put_into_shelf": 3.0,
     "pull_out_of_shelf": 4.0,
-    "knock_object": 1.5,
-    "grasp_upright": 2.0,
-    "sweep_left": 1.5,
-    "sweep_right": 1.5,
+    "knock_object": 2.5,
+    "grasp_upright": 5.0,
+    "sweep_left": 3.0,
+    "sweep_right": 3.0,
 }
 """Tasks that need a rare scene are chosen more eagerly when it is there."""

@@ -72,9 +72,7 @@ class PlayTableSuite:
         short = {name: len(self._goals.get(name, ())) for name in self.tasks}
         short = {name: count for name, count in short.items() if count < per_task}
         if short:
-            raise ConfigError(
-                f"play_table goals: expected {per_task} of every task, got {short}; collect more or ask less"
-            )
+            raise ConfigError(f"play_table goals: expected {per_task} of every task, got {short}; collect more or ask less")
         picked = []
         for place, name in enumerate(self.tasks):
             order = np.random.default_rng([seed, place]).permutation(len(self._goals[name]))[:per_task]
@@ -112,9 +110,7 @@ def _seed(seed: int, name: str, index: int) -> int:
 def _task_of(episode: Episode, index: int) -> str:
     name = episode.meta.get("task")
     if not isinstance(name, str):
-        raise ConfigError(
-            f"play_table goals: episode {index}: expected meta['task'], got {name!r}; give single-task episodes"
-        )
+        raise ConfigError(f"play_table goals: episode {index}: expected meta['task'], got {name!r}; give single-task episodes")
     if name not in TASKS:
         raise UnknownName(f"task of episode {index}", name, TASKS)
     return name
