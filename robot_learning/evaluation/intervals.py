@@ -47,7 +47,7 @@ def mcnemar(a: Sequence[bool], b: Sequence[bool]) -> float:
     only_a = sum(x and not y for x, y in zip(a, b, strict=True))
     only_b = sum(y and not x for x, y in zip(a, b, strict=True))
     discordant = only_a + only_b
-    tail = sum(math.comb(discordant, k) for k in range(min(only_a, only_b) + 1)) / 2**discordant
+    tail: float = sum(math.comb(discordant, k) for k in range(min(only_a, only_b) + 1)) / 2**discordant
     return min(1.0, 2 * tail)
 
 

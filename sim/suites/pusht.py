@@ -137,6 +137,7 @@ class PushTSuite:
 
     name = "pusht"
     tasks = ("pusht",)
+    film_camera = "top"
 
     def __init__(self, image: bool = False, max_steps: int = MAX_STEPS) -> None:
         """Keep the settings."""
