@@ -30,34 +30,35 @@ def _evaluate(cfg: DictConfig, command: str) -> int:
     out = Path(cfg.out)
     result = evaluate(
         partial(instantiate, cfg.task),
-        _contenders(cfg),
+        contenders(cfg),
         per_task=int(cfg.per_task),
         seed=int(cfg.seed),
         workers=None if cfg.workers is None else int(cfg.workers),
     )
     result.write(out / "results.json", command)
     page = evaluation_report(result, out, partial(instantiate, cfg.task), videos=int(cfg.videos), command=command)
-    _print(result)
+    show(result)
     print(f"{out / 'results.json'}\n{page}")
     return 0
 
 
-def _contenders(cfg: DictConfig) -> dict[str, Contender]:
+def contenders(cfg: DictConfig) -> dict[str, Contender]:
+    """Return who is evaluated, from the configuration."""
     settings: dict[str, Any] = {
         "execute": cfg.execute,
         "ensemble": cfg.ensemble,
         "use_goal": bool(cfg.use_goal),
-        "overrides": OmegaConf.to_container(cfg.overrides),
+        "overrides": {} if cfg.overrides is None else OmegaConf.to_container(cfg.overrides),
     }
     named = dict(cfg.checkpoints or {})
     if cfg.checkpoint is not None:
         named = {_name(str(cfg.checkpoint)): cfg.checkpoint, **named}
-    contenders = {str(name): Contender(str(path), **settings) for name, path in named.items()}
+    found = {str(name): Contender(str(path), **settings) for name, path in named.items()}
     if cfg.random:
-        contenders["random"] = Contender(None)
-    if not contenders:
+        found["random"] = Contender(None)
+    if not found:
         raise ConfigError("evaluate: expected checkpoint=FOLDER or checkpoints={name: FOLDER, ...}, got neither")
-    return contenders
+    return found
 
 
 def _name(checkpoint: str) -> str:
@@ -66,7 +67,8 @@ def _name(checkpoint: str) -> str:
     return parts[-3] if len(parts) > 2 and parts[-2] == "checkpoints" else parts[-1]
 
 
-def _print(result: Evaluation) -> None:
+def show(result: Evaluation) -> None:
+    """Print a table of success by task and policy."""
     summaries = {name: result.summary(name) for name in result.contenders}
     width = max(len(task) for task in (*next(iter(summaries.values()))["tasks"], "mean score"))
     print(" " * width + "".join(f"  {name:>22}" for name in summaries))

@@ -62,3 +62,7 @@ def _summary(command: str) -> str:
         return ""
     docstring = ast.get_docstring(ast.parse(Path(spec.origin).read_text(encoding="utf-8"))) or ""
     return docstring.partition("\n")[0]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

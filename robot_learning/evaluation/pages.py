@@ -34,6 +34,8 @@ def evaluation_report(
     *,
     videos: int,
     command: str,
+    title: str | None = None,
+    extend: Callable[[Report], None] | None = None,
 ) -> Path:
     """Write the page of an evaluation and return its path; where nothing renders it is written without films.
 
@@ -43,22 +45,27 @@ def evaluation_report(
         suite_factory: Makes the suite again, for the films.
         videos: Films of each policy's best and of its worst rollouts; 0 for none.
         command: What led here.
+        title: Heading of the page; None names the suite.
+        extend: Adds sections of the caller's after the figures and films.
     """
-    report = evaluation_page(result)
+    report = evaluation_page(result, title)
     with TemporaryDirectory() as folder:
         if videos > 0:
             _add_films(report, result, suite_factory(), Path(folder), videos)
         _add_training(report, result)
-        report.add_commands("Command", [("Evaluate", command, result.seconds)])
+        if extend is not None:
+            extend(report)
+        else:
+            report.add_commands("Command", [("Evaluate", command, result.seconds)])
         report.add_json("Provenance", result.to_json(command)["provenance"])
         return report.write(out)
 
 
-def evaluation_page(result: Evaluation) -> Report:
+def evaluation_page(result: Evaluation, title: str | None = None) -> Report:
     """Return a report with an evaluation's figures: summary, tasks, comparisons."""
     summaries = {name: result.summary(name) for name in result.contenders}
     who = "1 policy" if len(summaries) == 1 else f"{len(summaries)} policies"
-    report = Report(f"Evaluation on {result.suite}", f"{who}, {len(result.trials)} trials each, seed {result.seed}")
+    report = Report(title or f"Evaluation on {result.suite}", f"{who}, {len(result.trials)} trials each, seed {result.seed}")
     columns = ["policy", "success", "95 % interval", "score", "95 % interval", "rollouts"]
     report.add_table("Summary", columns, [_summary_row(name, one) for name, one in summaries.items()], _SUMMARY_NOTE)
     tasks = list(dict.fromkeys(trial.task for trial in result.trials))
