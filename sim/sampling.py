@@ -16,7 +16,7 @@ DRAWER_X = (0.350, 0.378)
 SHELF_X = (playroom.SHELF_X - 0.012, playroom.SHELF_X + 0.012)
 SHELF_Y = (playroom.SHELF_Y - 0.055, playroom.SHELF_Y + 0.055)
 PLACES = ("flat", "upright", "drawer", "shelf")
-PLACE_WEIGHTS = (0.45, 0.30, 0.14, 0.11)
+PLACE_WEIGHTS = (0.33, 0.40, 0.15, 0.12)
 
 
 @dataclass

@@ -30,7 +30,7 @@ def _train(cfg: DictConfig, command: str) -> int:
     if cfg.threads is not None:
         torch.set_num_threads(int(cfg.threads))
     data = _section(cfg.data)
-    for key in ("observation_keys", "goal_keys"):  # the policy's, kept beside the data they name
+    for key in ("observation_keys", "goal_keys", "interchangeable"):  # the policy's, kept beside the data they name
         data.pop(key, None)
     out = Path(cfg.out)
     result = train_policy(

@@ -103,6 +103,7 @@ class GCBC(nn.Module):
         horizon: Steps h in a chunk.
         network: ``_target_`` and settings of the trunk.
         image_features: Size of an encoded image.
+        interchangeable: Keys that hold several like objects, see :class:`robot_learning.policies.window.WindowEncoder`.
     """
 
     def __init__(
@@ -116,13 +117,14 @@ class GCBC(nn.Module):
         horizon: int = 1,
         network: Mapping[str, Any],
         image_features: int = 64,
+        interchangeable: Mapping[str, int] | None = None,
     ) -> None:
         """Build encoder and trunk."""
         super().__init__()
         self.spec = narrowed(spec, tuple(dict.fromkeys((*observation_keys, *goal_keys))))
         self.observation_keys, self.goal_keys = tuple(observation_keys), tuple(goal_keys)
         self.n_obs, self.horizon = n_obs, horizon
-        self.encoder = WindowEncoder(spec, statistics, observation_keys, goal_keys, image_features)
+        self.encoder = WindowEncoder(spec, statistics, observation_keys, goal_keys, image_features, interchangeable)
         self.actions = MinMax(statistics["action"])
         self.network = build_part(
             network,
@@ -136,6 +138,8 @@ class GCBC(nn.Module):
     def loss(self, batch: Mapping[str, Any], generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the mean squared error of the scaled chunk over unpadded actions."""
         augment = generator if self.training else None
+        if augment is not None:
+            batch = self.encoder.shuffled(batch, augment)
         states = self.encoder.observe(batch["observation"], augment)
         if not self.goal_keys:
             goal = states.new_zeros(len(states), 0)

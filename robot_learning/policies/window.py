@@ -9,7 +9,7 @@ from jaxtyping import Float
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from robot_learning.core.errors import SpecMismatch, UnknownName
+from robot_learning.core.errors import ConfigError, SpecMismatch, UnknownName
 from robot_learning.core.spec import RobotSpec
 from robot_learning.core.types import Stats
 from robot_learning.nn.normalizer import Standardize
@@ -30,6 +30,9 @@ class WindowEncoder(nn.Module):
         observation_keys: Keys of the observation to use, in order.
         goal_keys: Keys of the goal to use, in order; empty for no goal.
         image_features: Size of an image's vector.
+        interchangeable: Keys that hold several like objects one after the other, with their number, e.g.
+            ``{"block_position": 3}``: while training, the objects of a sample change places, the same way in all these keys
+            and in the goal, because a policy must treat like things alike.
     """
 
     def __init__(
@@ -39,6 +42,7 @@ class WindowEncoder(nn.Module):
         observation_keys: Sequence[str],
         goal_keys: Sequence[str],
         image_features: int = 64,
+        interchangeable: Mapping[str, int] | None = None,
     ) -> None:
         """Make normalisers and encoders for the keys used."""
         super().__init__()
@@ -48,6 +52,16 @@ class WindowEncoder(nn.Module):
             if key not in spec.observation:
                 raise UnknownName("observation key", key, spec.observation)
         self._shapes = {key: spec.observation[key].shape for key in used}
+        self._objects = dict(interchangeable or {})
+        for key, count in self._objects.items():
+            if key not in used:
+                raise UnknownName("interchangeable key", key, used)
+            if self._shapes[key][0] % count:
+                raise ConfigError(
+                    f"interchangeable {key!r}: expected a multiple of {count} elements, got {self._shapes[key][0]}"
+                )
+        if len(set(self._objects.values())) > 1:
+            raise ConfigError(f"interchangeable: expected one number of objects for all keys, got {self._objects}")
         images = [key for key in used if spec.observation[key].is_image]
         self.images = nn.ModuleDict({key: ImageEncoder(image_features) for key in images})
         self.scales = nn.ModuleDict({key: Standardize(statistics[key]) for key in used if key not in images})
@@ -63,6 +77,21 @@ class WindowEncoder(nn.Module):
         """Return one vector per goal."""
         encoded = [self._encode(key, goal[key].unsqueeze(1), generator) for key in self.goal_keys]
         return torch.cat(encoded, dim=-1).squeeze(1)
+
+    def shuffled(self, batch: Mapping[str, Any], generator: torch.Generator) -> Mapping[str, Any]:
+        """Return the batch with the like objects of every sample in a random order; the batch itself stays as it is."""
+        if not self._objects:
+            return batch
+        count = next(iter(self._objects.values()))
+        first = batch["observation"][self.observation_keys[0]]
+        order = torch.rand(len(first), count, generator=generator, device=generator.device).argsort(dim=1).to(first.device)
+        changed = dict(batch)
+        for part in ("observation", "goal"):
+            if part in batch:
+                changed[part] = {
+                    key: _reordered(value, order) if key in self._objects else value for key, value in batch[part].items()
+                }
+        return changed
 
     def tensors(self, arrays: Mapping[str, NDArray[Any]], keys: Sequence[str], steps: int | None) -> dict[str, Tensor]:
         """Return the arrays of ``keys`` as tensors on this module's device, shapes checked.
@@ -94,6 +123,13 @@ class WindowEncoder(nn.Module):
             return encoded
         scaled: Tensor = self.scales[key](values.reshape(batch, steps, -1).float())
         return scaled.clamp(-_REACH, _REACH)
+
+
+def _reordered(values: Tensor, order: Tensor) -> Tensor:
+    """Return ``[b, ..., k d]`` with the ``k`` objects of every sample in the order ``[b, k]``."""
+    batch, count = order.shape
+    objects = values.reshape(batch, -1, count, values.shape[-1] // count)
+    return objects[torch.arange(batch, device=values.device)[:, None], :, order].transpose(1, 2).reshape(values.shape)
 
 
 def narrowed(spec: RobotSpec, keys: Sequence[str]) -> RobotSpec:

@@ -147,12 +147,12 @@ class PlayOperator:
 
 
 _RARITY = {
-    "grasp_lift": 4.0,
-    "sweep_object": 4.0,
+    "grasp_lift": 10.0,
+    "sweep_object": 14.0,
     "put_into_shelf": 3.0,
-    "pull_out_of_shelf": 4.0,
-    "knock_object": 2.5,
-    "grasp_upright": 5.0,
+    "pull_out_of_shelf": 5.0,
+    "knock_object": 5.0,
+    "grasp_upright": 16.0,
     "sweep_left": 3.0,
     "sweep_right": 3.0,
 }

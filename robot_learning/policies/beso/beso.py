@@ -54,6 +54,7 @@ class BESO(nn.Module):
         steps: Denoising steps.
         freeze_past: Keep the past actions of the window fixed while sampling (networks that see past actions).
         image_features: Size of an encoded image.
+        interchangeable: Keys that hold several like objects, see :class:`robot_learning.policies.window.WindowEncoder`.
     """
 
     def __init__(
@@ -76,6 +77,7 @@ class BESO(nn.Module):
         steps: int = 3,
         freeze_past: bool = False,
         image_features: int = 64,
+        interchangeable: Mapping[str, int] | None = None,
     ) -> None:
         """Build encoder, network and noise levels."""
         super().__init__()
@@ -89,7 +91,7 @@ class BESO(nn.Module):
         self.spec = narrowed(spec, tuple(dict.fromkeys((*observation_keys, *goal_keys))))
         self.observation_keys, self.goal_keys = tuple(observation_keys), tuple(goal_keys)
         self.n_obs, self.horizon = n_obs, horizon
-        self.encoder = WindowEncoder(spec, statistics, observation_keys, goal_keys, image_features)
+        self.encoder = WindowEncoder(spec, statistics, observation_keys, goal_keys, image_features, interchangeable)
         self.actions = MinMax(statistics["action"])
         self.network = build_part(
             network,
@@ -109,6 +111,8 @@ class BESO(nn.Module):
     def loss(self, batch: Mapping[str, Any], generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the denoising loss of a batch (see the module's formula), over unpadded actions."""
         augment = generator if self.training else None
+        if augment is not None:
+            batch = self.encoder.shuffled(batch, augment)
         first = self.n_obs - 1 - self._past
         clean = self.actions(batch["action"][:, first:].float())
         states = self.encoder.observe(batch["observation"], augment)
