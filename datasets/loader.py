@@ -6,7 +6,7 @@ needs.
 """
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
@@ -86,7 +86,7 @@ class WindowLoader:
         """Return what :meth:`load_state_dict` needs to go on with the next batch."""
         return {"position": self._position, "seed": self._seed, "windows": len(self.windows), "batch": self.batch_size}
 
-    def load_state_dict(self, state: dict[str, int]) -> None:
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on where ``state`` was taken; raises :class:`ConfigError` where data or batch size differ."""
         own = self.state_dict()
         wrong = [f"{key}: expected {state[key]}, got {own[key]}" for key in own if key != "position" and own[key] != state[key]]

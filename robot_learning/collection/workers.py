@@ -49,7 +49,9 @@ class Workers(Generic[Job, Result]):
             yield from map(self._here, jobs)
             return
         queue = iter(enumerate(jobs))
-        idle, doing, done, wanted = list(self._links), {}, {}, 0
+        idle, wanted = list(self._links), 0
+        doing: dict[Connection, int] = {}
+        done: dict[int, Result] = {}
         exhausted = False
         while True:
             while idle and not exhausted and len(done) < _AHEAD * len(self._links):
@@ -63,10 +65,11 @@ class Workers(Generic[Job, Result]):
                 doing[link] = index
             if not doing:
                 return
-            for link in wait(list(doing)):
-                index = doing.pop(link)  # type: ignore[arg-type]
-                done[index] = self._receive(link)  # type: ignore[arg-type]
-                idle.append(link)  # type: ignore[arg-type]
+            ready = wait(list(doing))
+            for link in [link for link in doing if link in ready]:
+                index = doing.pop(link)
+                done[index] = self._receive(link)
+                idle.append(link)
             while wanted in done:
                 yield done.pop(wanted)
                 wanted += 1

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from robot_learning.core.protocols import Actor, Policy, Robot, StepObserver, TaskSuite
+from robot_learning.core.protocols import Actor, Robot, StepObserver, TaskSuite
 from robot_learning.core.spec import check_compatible
 from robot_learning.core.types import Observation, Trial
 from robot_learning.policies.policy import load_policy
@@ -69,8 +69,8 @@ def make_actor(contender: Contender, robot: Robot) -> Actor:
     """Return the actor of a contender for a robot; raises ``SpecMismatch`` listing every difference."""
     if contender.checkpoint is None:
         return RandomActor(robot.spec)
-    policy: Policy = load_policy(Path(contender.checkpoint), **contender.overrides)  # type: ignore[assignment]
-    keys = tuple(policy.observation_keys)  # type: ignore[attr-defined]
+    policy = load_policy(Path(contender.checkpoint), **contender.overrides)
+    keys = policy.observation_keys
     check_compatible(policy.spec, robot.spec, keys=keys, what=f"{contender.checkpoint} on {robot.spec.name}")
     return ChunkedActor(policy, execute=contender.execute or policy.horizon, ensemble=contender.ensemble)
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from robot_learning.learning.randomness import keyed_randomness
 from robot_learning.learning.recipe import Recipe
 from robot_learning.nn.ema import EMA
+from robot_learning.policies.policy import LearnedPolicy
 
 Batch = Mapping[str, Any]
 """What a ``WindowLoader`` yields: tensors, and mappings of tensors, batch first."""
@@ -28,7 +29,7 @@ class Learner:
         step_count: Updates made so far.
     """
 
-    def __init__(self, policy: "TrainablePolicy", recipe: Recipe, *, steps: int, seed: int = 0) -> None:
+    def __init__(self, policy: LearnedPolicy, recipe: Recipe, *, steps: int, seed: int = 0) -> None:
         """Prepare the updates.
 
         Args:
@@ -74,7 +75,7 @@ class Learner:
             return self._metrics(batch, generator)[1]
 
     @contextmanager
-    def averaged(self) -> Iterator[nn.Module]:
+    def averaged(self) -> Iterator[LearnedPolicy]:
         """Put the averaged weights into the policy until the block ends."""
         if self.ema is None:
             yield self.policy
@@ -88,7 +89,7 @@ class Learner:
         total: dict[str, Tensor] = {}
         for piece in pieces:
             loss, metrics = self._metrics(piece, generator)
-            (loss / len(pieces)).backward()
+            (loss / len(pieces)).backward()  # type: ignore[no-untyped-call]
             for name, value in metrics.items():
                 total[name] = total.get(name, torch.zeros((), device=value.device)) + value / len(pieces)
         return total
@@ -97,14 +98,6 @@ class Learner:
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self._autocasts):
             loss, metrics = self._loss(batch, generator)
         return loss, {"loss": loss.detach()} | {name: value.detach() for name, value in metrics.items()}
-
-
-class TrainablePolicy(Protocol):
-    """What a learner asks of a policy, beside being a ``torch.nn.Module``."""
-
-    def loss(self, batch: Batch, generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return the loss of a batch and figures worth logging; the batch is left as it was."""
-        ...
 
 
 def split_batch(batch: Batch, pieces: int) -> list[Batch]:

@@ -44,8 +44,9 @@ class MetricsLog:
         """Write the figures that belong to ``step`` and flush them."""
         self._file.write(json.dumps({"step": step, **figures}) + "\n")
         self._file.flush()
-        for name, value in figures.items() if self._writer else ():
-            self._writer.add_scalar(name, value, step)
+        if self._writer is not None:
+            for name, value in figures.items():
+                self._writer.add_scalar(name, value, step)
 
     def close(self) -> None:
         """Close the files; idempotent."""

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 
 from robot_learning import __version__
 from robot_learning.core.errors import CheckpointError, ConfigError
@@ -24,7 +23,7 @@ from robot_learning.learning.metrics import MetricsLog
 from robot_learning.learning.randomness import keyed_randomness
 from robot_learning.learning.recipe import Recipe
 from robot_learning.learning.trainer import Trainer, TrainerSettings
-from robot_learning.policies.policy import build_policy
+from robot_learning.policies.policy import LearnedPolicy, build_policy
 
 
 @dataclass(frozen=True)
@@ -152,13 +151,13 @@ def prepare_run_folder(out: Path, resume: bool) -> None:
 
 
 def _loaders(
-    policy: nn.Module, stores: DemoStores, data: DataSettings, seed: int, device: torch.device
+    policy: LearnedPolicy, stores: DemoStores, data: DataSettings, seed: int, device: torch.device
 ) -> tuple[WindowLoader, list[Batch]]:
     """Return the training loader and the fixed validation batches (of episodes that are never trained on)."""
-    goal_keys: tuple[str, ...] = policy.goal_keys  # type: ignore[assignment]
+    goal_keys: tuple[str, ...] = policy.goal_keys
     spec = WindowSpec(
-        n_obs=policy.n_obs,  # type: ignore[arg-type]
-        n_action=policy.horizon,  # type: ignore[arg-type]
+        n_obs=policy.n_obs,
+        n_action=policy.horizon,
         goal=data.goal if goal_keys else "none",
         goal_range=data.goal_range,
         goal_sampling=data.goal_sampling,
@@ -167,7 +166,7 @@ def _loaders(
     train, held_out = split_episodes(len(stores), data.validation, seed)
 
     def windows(episodes: list[int]) -> Windows:
-        return Windows(stores, spec, policy.observation_keys, goal_keys, episodes)  # type: ignore[arg-type]
+        return Windows(stores, spec, policy.observation_keys, goal_keys, episodes)
 
     loader = WindowLoader(windows(train), data.batch_size, seed=seed, device=device, num_workers=data.num_workers)
     if not held_out:

@@ -18,6 +18,9 @@ class Standardize(nn.Module):
         stats: Statistics of the array; only ``mean`` and ``std`` are used.
     """
 
+    shift: Tensor
+    scale: Tensor
+
     def __init__(self, stats: Stats) -> None:
         """Keep mean and scale as buffers."""
         super().__init__()
@@ -40,6 +43,8 @@ class MinMax(Standardize):
     A dimension that never changed in the data comes back as that constant, whatever a network says about it: a policy must
     not move a robot along an axis that nobody ever moved it along.
     """
+
+    moves: Tensor
 
     def __init__(self, stats: Stats) -> None:
         """Keep centre and half range as buffers."""

@@ -13,7 +13,8 @@ from robot_learning.core.errors import UnknownName
 def karras(steps: int, low: float, high: float, rho: float = 7.0) -> Float[Tensor, " n"]:
     """Return ``(high^(1/rho) + i/(n-1) (low^(1/rho) - high^(1/rho)))^rho`` (Karras et al. 2022, Eq. 5)."""
     ramp = torch.linspace(0, 1, steps, dtype=torch.float64)
-    return (high ** (1 / rho) + ramp * (low ** (1 / rho) - high ** (1 / rho))) ** rho
+    levels: Tensor = (high ** (1 / rho) + ramp * (low ** (1 / rho) - high ** (1 / rho))) ** rho
+    return levels
 
 
 def exponential(steps: int, low: float, high: float) -> Float[Tensor, " n"]:

@@ -21,7 +21,7 @@ from robot_learning.nn.denoiser import masked_mean
 from robot_learning.nn.mlp import ResidualMLP
 from robot_learning.nn.normalizer import MinMax
 from robot_learning.nn.transformer import CausalTransformer, init_weights
-from robot_learning.policies.policy import build_part
+from robot_learning.policies.policy import LearnedPolicy, build_part
 from robot_learning.policies.window import WindowEncoder, narrowed
 
 
@@ -91,7 +91,7 @@ class TransformerTrunk(nn.Module):
         return out
 
 
-class GCBC(nn.Module):
+class GCBC(LearnedPolicy):
     """Goal-conditioned behaviour cloning of action chunks.
 
     Args:

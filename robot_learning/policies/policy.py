@@ -8,13 +8,17 @@ import importlib
 import json
 import os
 import shutil
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import safetensors.torch
+import torch
+from numpy.typing import NDArray
 from safetensors import SafetensorError
-from torch import nn
+from torch import Tensor, nn
 
 from robot_learning.core.arguments import check_arguments
 from robot_learning.core.errors import CheckpointError, ConfigError, RobotLearningError
@@ -25,6 +29,40 @@ FORMAT = 1
 """Version of the layout; a higher one in a file is from a newer release."""
 ALLOWED = "robot_learning."
 """Classes named in a config or checkpoint must live in this package."""
+
+
+class LearnedPolicy(nn.Module, ABC):
+    """A policy whose weights are learned; satisfies :class:`robot_learning.core.protocols.Policy`.
+
+    Attributes:
+        spec: The robot, narrowed to the keys used.
+        observation_keys: Observation keys it reads.
+        goal_keys: Goal keys it reads.
+        n_obs: Observed steps t.
+        horizon: Steps h in a chunk.
+        robot_spec: The whole robot it was built for.
+        statistics: Statistics of its training data.
+    """
+
+    spec: RobotSpec
+    observation_keys: tuple[str, ...]
+    goal_keys: tuple[str, ...]
+    n_obs: int
+    horizon: int
+    robot_spec: RobotSpec
+    statistics: dict[str, Stats]
+
+    @abstractmethod
+    def loss(self, batch: Mapping[str, Any], generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the loss of a batch of windows and figures worth logging; the batch is left as it was."""
+
+    @abstractmethod
+    def reset(self, *, seed: int | None = None) -> None:
+        """Start an episode."""
+
+    @abstractmethod
+    def act(self, window: Mapping[str, NDArray[Any]], goal: Mapping[str, NDArray[Any]] | None = None) -> NDArray[np.float32]:
+        """Return a chunk ``[b, h, a]`` in raw units."""
 
 
 def build_part(config: Mapping[str, Any], **given: Any) -> Any:
@@ -40,18 +78,17 @@ def build_part(config: Mapping[str, Any], **given: Any) -> Any:
     return target(**arguments, **given)
 
 
-def build_policy(config: Mapping[str, Any], spec: RobotSpec, statistics: Mapping[str, Stats]) -> nn.Module:
+def build_policy(config: Mapping[str, Any], spec: RobotSpec, statistics: Mapping[str, Stats]) -> LearnedPolicy:
     """Return a new policy for a robot, its normalisers set from the statistics of the training data."""
     policy = build_part(config, spec=spec, statistics=statistics)
-    if not isinstance(policy, nn.Module):
-        raise ConfigError(f"{config['_target_']}: expected a torch module, got {type(policy).__name__}")
-    policy.config = dict(config)
+    if not isinstance(policy, LearnedPolicy):
+        raise ConfigError(f"{config['_target_']}: expected a LearnedPolicy, got {type(policy).__name__}")
     policy.statistics = dict(statistics)
     policy.robot_spec = spec
     return policy
 
 
-def save_policy(folder: Path | str, policy: nn.Module, config: Mapping[str, Any], provenance: Mapping[str, Any]) -> None:
+def save_policy(folder: Path | str, policy: LearnedPolicy, config: Mapping[str, Any], provenance: Mapping[str, Any]) -> None:
     """Write a policy into ``folder``, whole or not at all; files of other names in it stay.
 
     Args:
@@ -70,8 +107,8 @@ def save_policy(folder: Path | str, policy: nn.Module, config: Mapping[str, Any]
     header = {
         "format": FORMAT,
         "policy": dict(config),
-        "spec": policy.robot_spec.to_json(),  # type: ignore[operator, union-attr]
-        "statistics": {key: stats.to_json() for key, stats in policy.statistics.items()},  # type: ignore[operator, union-attr]
+        "spec": policy.robot_spec.to_json(),
+        "statistics": {key: stats.to_json() for key, stats in policy.statistics.items()},
         "provenance": dict(provenance),
     }
     (draft / "policy.json").write_text(json.dumps(header, indent=1), encoding="utf-8")
@@ -80,7 +117,7 @@ def save_policy(folder: Path | str, policy: nn.Module, config: Mapping[str, Any]
     draft.rmdir()
 
 
-def load_policy(folder: Path | str, device: str = "cpu", **overrides: Any) -> nn.Module:
+def load_policy(folder: Path | str, device: str = "cpu", **overrides: Any) -> LearnedPolicy:
     """Return the policy saved in ``folder``, in evaluation mode.
 
     Args:

@@ -99,7 +99,7 @@ class PushTRobot:
         asked = self.spec.validate_action(action)
         if not np.isfinite(asked).all():
             raise SafetyStop(f"pusht: expected a finite action, got {asked}")
-        sent = np.clip(asked, 0.0, SIZE).astype(np.float32)
+        sent: Action = np.clip(asked, 0.0, SIZE).astype(np.float32)
         env.step(sent.astype(np.float64))
         self._now += 1.0 / CONTROL_HZ
         return sent
@@ -160,7 +160,7 @@ class PushTSuite:
 
     def score(self, trial: Trial, first: Observation, current: Observation) -> float:  # noqa: ARG002 - one task
         """Return how much of the target is covered, 1 from 95 % on."""
-        return float(min(current["coverage"][0] / SOLVED, 1.0))
+        return min(float(current["coverage"][0]) / SOLVED, 1.0)
 
 
 def keypoints(block_pose: NDArray[np.float64]) -> NDArray[np.float64]:

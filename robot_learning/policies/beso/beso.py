@@ -11,13 +11,14 @@ the goal of whole samples while training, and guides with D = D_none + lambda (D
 
 import math
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Float
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from robot_learning.core.errors import ConfigError, SpecMismatch
 from robot_learning.core.spec import RobotSpec
@@ -26,14 +27,14 @@ from robot_learning.nn.denoiser import denoise, denoising_loss, truncated_loglog
 from robot_learning.nn.normalizer import MinMax
 from robot_learning.nn.samplers import sampler as find_sampler
 from robot_learning.nn.schedules import noise_levels
-from robot_learning.policies.policy import build_part
+from robot_learning.policies.policy import LearnedPolicy, build_part
 from robot_learning.policies.window import WindowEncoder, narrowed
 
 _OVERSHOOT = 1.1
 """Sampled actions are clamped to the data's bounds times this, as the authors do."""
 
 
-class BESO(nn.Module):
+class BESO(LearnedPolicy):
     """Goal-conditioned score-based diffusion policy.
 
     Args:
@@ -154,11 +155,11 @@ class BESO(nn.Module):
             if self.freeze_past and self._past:
                 x = torch.cat([past, x[:, self._past :]], dim=1)
             level = torch.full((len(x),), sigma, device=x.device)
-            clean = [
-                denoise(lambda y, c, context=context: self.network(context, y, c), x, level, self.sigma_data)
-                for context in contexts
-            ]
-            return clean[0] if len(clean) == 1 else clean[1] + self.guidance * (clean[0] - clean[1])
+            clean = [denoise(partial(self.network, context), x, level, self.sigma_data) for context in contexts]
+            if len(clean) == 1:
+                return clean[0]
+            guided: Tensor = clean[1] + self.guidance * (clean[0] - clean[1])
+            return guided
 
         sample = self._sample(estimate, x, self._sigmas, self._generator)[:, self._past :]
         chunk: NDArray[np.float32] = self.actions.inverse(sample.clamp(-_OVERSHOOT, _OVERSHOOT)).cpu().numpy()
@@ -169,7 +170,7 @@ class BESO(nn.Module):
         shape = (len(states), self._past + self.horizon, self.spec.action.shape[0])
         if noise is None:
             noise = torch.randn(shape, generator=self._generator)
-        x = noise.to(states) * self._sigmas[0]
+        x: Tensor = noise.to(states) * self._sigmas[0]
         if self._past:
             before = torch.as_tensor(np.asarray(window["action"]), device=states.device).float()
             x[:, : self._past] = self.actions(before)

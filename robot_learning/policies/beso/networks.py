@@ -106,6 +106,7 @@ class MLPScore(nn.Module):
     """
 
     past_actions = False
+    frequencies: Tensor
     _FREQUENCIES = 6
 
     def __init__(
