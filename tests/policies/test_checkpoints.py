@@ -7,12 +7,12 @@ import pytest
 
 from robot_learning.core.errors import CheckpointError, UnknownName
 from robot_learning.policies.policy import load_policy, save_policy
-from tests.policies.test_policies import TestGCBCPerceptron as Case
+from tests.policies import test_policies
 
 
 @pytest.fixture
 def folder(tmp_path):
-    case = Case()
+    case = test_policies.TestGCBCPerceptron()
     save_policy(tmp_path, case.make(), case.full_config(), {"step": 1})
     return tmp_path
 

@@ -1,0 +1,166 @@
+"""Training: resuming is exact, checkpoints are whole or refused, divergence stops."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+from robot_learning.core.errors import CheckpointError, ConfigError, Diverged
+from robot_learning.core.types import Episode
+from robot_learning.datasets.store import DemoStore
+from robot_learning.learning.recipe import Recipe
+from robot_learning.learning.trainer import TrainerSettings
+from robot_learning.learning.training import DataSettings, train_policy
+from tests.contracts.policy import SPEC
+from tests.policies import test_policies
+
+BESO, GCBC = test_policies.TestBESOPerceptron, test_policies.TestGCBCPerceptron
+QUIET = TrainerSettings(log_every=1, validate_every=2, save_every=2, tensorboard=False, progress="none")
+RECIPE = Recipe(lr=1e-3, warmup=2, precision="fp32")
+
+
+def episode(rng, steps=20):
+    rows = steps + 1
+    return Episode(
+        observation={
+            "position": rng.normal(size=(rows, 3)).astype(np.float32),
+            "velocity": rng.normal(size=(rows, 2)).astype(np.float32),
+            "camera": rng.integers(0, 255, (rows, 24, 24, 3), np.uint8),
+        },
+        action=rng.uniform(-1, 1, (steps, 2)).astype(np.float32),
+        applied=rng.uniform(-1, 1, (steps, 2)).astype(np.float32),
+        time=np.arange(rows) / 10.0,
+        source=("test",) * steps,
+        reward=np.full(steps, np.nan, np.float32),
+    )
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    path = tmp_path_factory.mktemp("store") / "demos.zarr"
+    rng = np.random.default_rng(0)
+    with DemoStore.create(path, SPEC) as made:
+        for _ in range(4):
+            made.append(episode(rng))
+    return str(path)
+
+
+def train(store, out, steps, case=BESO, **options):
+    data = DataSettings([store], goal_range=(1, 8), batch_size=8, validation=0.25)
+    settings = {"settings": QUIET, "recipe": RECIPE, "device": "cpu", "seed": 3, **options}
+    return train_policy(case().full_config(), data, out, steps=steps, **settings)
+
+
+def files(folder):
+    return {name: (folder / name).read_bytes() for name in ("weights.safetensors", "raw.safetensors", "optimizer.safetensors")}
+
+
+@pytest.mark.parametrize("case", [BESO, GCBC])
+def test_stopped_and_resumed_is_bit_for_bit_straight_through(store, tmp_path, case):
+    straight = train(store, tmp_path / "straight", 6, case)
+    train(store, tmp_path / "twice", 6, case, max_seconds=0.0)  # stops at once, before the first step
+    with pytest.raises(ConfigError, match="resume=true"):
+        train(store, tmp_path / "twice", 6, case)
+    first = train(store, tmp_path / "resumed", 6, case, settings=QUIET, max_seconds=1e9)
+    assert files(first.checkpoint) == files(straight.checkpoint)
+    for steps in (2, 4):  # the schedule is that of six steps, so stop by hand after some of them
+        stop_after(store, tmp_path / "parts", steps, case)
+    resumed = train(store, tmp_path / "parts", 6, case, resume=True)
+    assert resumed.steps == 6
+    assert files(resumed.checkpoint) == files(straight.checkpoint)
+
+
+def stop_after(store, out, steps, case):
+    """Train a run of six steps and stop it after ``steps``, as a signal would."""
+    from robot_learning.learning import trainer
+
+    class Stop(trainer.Interrupt):
+        @property
+        def requested(self):
+            return count["now"] >= steps
+
+        @requested.setter
+        def requested(self, value):
+            pass
+
+    count = {"now": 2 if (out / "checkpoints/last").exists() else 0}
+    original, advance = trainer.Interrupt, trainer.Progress.advance
+
+    def counted(self):
+        count["now"] += 1
+        advance(self)
+
+    trainer.Interrupt, trainer.Progress.advance = Stop, counted
+    try:
+        result = train(store, out, 6, case, resume=(out / "checkpoints/last").exists())
+    finally:
+        trainer.Interrupt, trainer.Progress.advance = original, advance
+    assert result.interrupted
+    assert result.steps == steps
+
+
+def test_another_seed_gives_other_weights(store, tmp_path):
+    one, two = train(store, tmp_path / "one", 2), train(store, tmp_path / "two", 2, seed=4)
+    assert files(one.checkpoint) != files(two.checkpoint)
+
+
+def test_figures_and_provenance_are_written(store, tmp_path):
+    result = train(store, tmp_path / "run", 4, command="robot-learning train ...")
+    rows = [json.loads(line) for line in (tmp_path / "run/metrics.jsonl").read_text().splitlines()]
+    assert [row["step"] for row in rows if "train/loss" in row] == [1, 2, 3, 4]
+    assert [row["step"] for row in rows if "validation/loss" in row] == [2, 4]
+    header = json.loads((result.checkpoint / "policy.json").read_text())
+    with DemoStore.open(store) as demos:
+        assert demos.fingerprint() in header["provenance"]["stores"].values()
+    assert (tmp_path / "run/checkpoints/best/policy.json").is_file()
+
+
+@pytest.mark.parametrize(
+    "name", ["trainer.json", "policy.json", "raw.safetensors", "optimizer.safetensors", "weights.safetensors"]
+)
+def test_a_truncated_checkpoint_is_refused(store, tmp_path, name):
+    path = train(store, tmp_path / "run", 2).checkpoint / name
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    if name == "policy.json":
+        from robot_learning.policies.policy import load_policy
+
+        with pytest.raises(CheckpointError, match=name):
+            load_policy(path.parent)
+    else:
+        with pytest.raises(CheckpointError, match=name):
+            train(store, tmp_path / "run", 4, resume=True)
+
+
+def test_nothing_to_resume_from(store, tmp_path):
+    with pytest.raises(CheckpointError, match="nothing to resume from"):
+        train(store, tmp_path / "run", 4, resume=True)
+
+
+def test_a_checkpoint_of_another_policy_is_refused(store, tmp_path):
+    train(store, tmp_path / "run", 2)
+    with pytest.raises(CheckpointError):
+        train(store, tmp_path / "run", 4, GCBC, resume=True)
+
+
+def test_divergence_stops_and_the_last_good_checkpoint_stays(store, tmp_path):
+    good = train(store, tmp_path / "run", 2)
+    kept = shutil.copytree(good.checkpoint, tmp_path / "kept")
+    with pytest.raises(Diverged, match="expected a finite loss"):
+        train(
+            store,
+            tmp_path / "run",
+            8,
+            resume=True,
+            recipe=Recipe(lr=float(np.float32(1e38)), warmup=0, precision="fp32", clip=None),
+        )
+    assert files(kept) == files(tmp_path / "run/checkpoints/last")
+
+
+def test_the_rate_by_hand():
+    cosine = Recipe(lr=1.0, warmup=10, schedule="cosine")
+    assert cosine.rate(0, 110) == pytest.approx(0.1)
+    assert cosine.rate(9, 110) == pytest.approx(1.0)
+    assert cosine.rate(60, 110) == pytest.approx(0.5)
+    assert cosine.rate(110, 110) == pytest.approx(0.0)
+    assert Recipe(lr=1.0, warmup=0, schedule="beso").rate(250, 1000) == pytest.approx(0.99**2)
