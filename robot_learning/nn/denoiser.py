@@ -45,6 +45,14 @@ def denoise(
     return skip * x + out * network(in_ * x, scale.noise)
 
 
+def denoise_at(network: Network, x: Float[Tensor, "b n a"], sigma: float, sigma_data: float) -> Float[Tensor, "b n a"]:
+    """Return D(x, sigma) at one noise level for the whole batch: :func:`denoise` with the coefficients as plain numbers."""
+    variance = sigma**2 + sigma_data**2
+    spread = math.sqrt(variance)
+    raw = network(x / spread, x.new_full((len(x),), math.log(sigma) / 4))
+    return torch.add(x * (sigma_data**2 / variance), raw, alpha=sigma * sigma_data / spread)
+
+
 def denoising_loss(
     network: Network,
     clean: Float[Tensor, "b n a"],

@@ -5,7 +5,14 @@ import math
 import numpy as np
 import pytest
 import torch
-from diffusers import DPMSolverMultistepScheduler, EulerDiscreteScheduler, HeunDiscreteScheduler, LMSDiscreteScheduler
+from diffusers import (
+    DPMSolverMultistepScheduler,
+    DPMSolverSinglestepScheduler,
+    EulerAncestralDiscreteScheduler,
+    EulerDiscreteScheduler,
+    HeunDiscreteScheduler,
+    LMSDiscreteScheduler,
+)
 
 from robot_learning.core.errors import UnknownName
 from robot_learning.nn import samplers
@@ -127,6 +134,52 @@ def test_dpmpp_2m_agrees_with_diffusers_in_sigma_terms():
         clean = denoise(x * math.sqrt(1 + sigma**2), sigma)
         x = theirs.step(clean, time, x).prev_sample
     ours = samplers.dpmpp_2m(denoise, start, levels.tolist(), torch.Generator())
+    torch.testing.assert_close(ours, x.double(), atol=2e-4, rtol=1e-3)
+
+
+def test_dpmpp_2s_agrees_with_diffusers_over_pairs_of_geometric_steps():
+    """diffusers takes two of its levels per 2S step; with geometric levels the one between is our mid-point."""
+    theirs = DPMSolverSinglestepScheduler(prediction_type="sample", use_exponential_sigmas=True)
+    theirs.set_timesteps(8)
+    theirs.set_begin_index(0)
+    levels = theirs.sigmas.double().tolist()
+    denoise = gaussian(0.3, 0.4)
+    start = levels[0] * torch.linspace(-2, 2, 5, dtype=torch.float64)
+    x = start / math.sqrt(1 + levels[0] ** 2)
+    for sigma, time in zip(levels[:6], theirs.timesteps[:6], strict=True):
+        x = theirs.step(denoise(x * math.sqrt(1 + sigma**2), sigma), time, x).prev_sample
+    ours = samplers.dpmpp_2s(denoise, start, levels[:8:2], torch.Generator())
+    torch.testing.assert_close(ours, x.double() * math.sqrt(1 + levels[6] ** 2), atol=2e-4, rtol=1e-3)
+
+
+def test_euler_ancestral_agrees_with_diffusers_given_the_same_noise():
+    theirs = EulerAncestralDiscreteScheduler(prediction_type="epsilon")
+    theirs.set_timesteps(8)
+    theirs.is_scale_input_called = True  # we give it the slope itself
+    levels = theirs.sigmas.double()
+    denoise = gaussian(0.3, 0.4)
+    x = start = float(levels[0]) * torch.linspace(-2, 2, 5, dtype=torch.float64)
+    generator = torch.Generator().manual_seed(6)
+    for sigma, time in zip(levels.tolist(), theirs.timesteps, strict=False):
+        x = theirs.step((x - denoise(x, sigma)) / sigma, time, x, generator=generator).prev_sample
+    ours = samplers.euler_ancestral(denoise, start, levels.tolist(), torch.Generator().manual_seed(6))
+    torch.testing.assert_close(ours, x.double(), atol=2e-4, rtol=1e-3)
+
+
+def test_euler_with_churn_agrees_with_diffusers_given_the_same_noise():
+    theirs = EulerDiscreteScheduler(prediction_type="epsilon", use_karras_sigmas=True)
+    theirs.set_timesteps(8)
+    theirs.is_scale_input_called = True
+    levels, churn = theirs.sigmas.double(), 2.0
+    denoise = gaussian(0.3, 0.4)
+    x = start = float(levels[0]) * torch.linspace(-2, 2, 5, dtype=torch.float64)
+    given, again = (torch.Generator().manual_seed(6) for _ in range(2))
+    for sigma, time in zip(levels.tolist(), theirs.timesteps, strict=False):
+        hat = sigma * (1 + churn / 8)
+        noisy = x + math.sqrt(hat**2 - sigma**2) * torch.randn(5, generator=again, dtype=torch.float64)
+        slope = (noisy - denoise(noisy, hat)) / hat
+        x = theirs.step(slope, time, x, s_churn=churn, generator=given).prev_sample
+    ours = samplers.euler(denoise, start, levels.tolist(), torch.Generator().manual_seed(6), churn=churn)
     torch.testing.assert_close(ours, x.double(), atol=2e-4, rtol=1e-3)
 
 

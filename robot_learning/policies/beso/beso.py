@@ -23,7 +23,7 @@ from torch import Tensor
 from robot_learning.core.errors import ConfigError, SpecMismatch
 from robot_learning.core.spec import RobotSpec
 from robot_learning.core.types import Stats
-from robot_learning.nn.denoiser import denoise, denoising_loss, truncated_loglogistic
+from robot_learning.nn.denoiser import denoise_at, denoising_loss, truncated_loglogistic
 from robot_learning.nn.normalizer import MinMax
 from robot_learning.nn.samplers import sampler as find_sampler
 from robot_learning.nn.schedules import noise_levels
@@ -149,16 +149,16 @@ class BESO(LearnedPolicy):
         states = self.encoder.observe(self.encoder.tensors(window, self.observation_keys, self.n_obs))
         x = self._start(window, states, noise)
         past = x[:, : self._past].clone()
-        contexts = self._contexts(states, goal)
+        context = self._context(states, goal)
+        network = partial(self.network, context)
 
         def estimate(x: Tensor, sigma: float) -> Tensor:
             if self.freeze_past and self._past:
                 x = torch.cat([past, x[:, self._past :]], dim=1)
-            level = torch.full((len(x),), sigma, device=x.device)
-            clean = [denoise(partial(self.network, context), x, level, self.sigma_data) for context in contexts]
-            if len(clean) == 1:
-                return clean[0]
-            guided: Tensor = clean[1] + self.guidance * (clean[0] - clean[1])
+            if len(context) == len(x):
+                return denoise_at(network, x, sigma, self.sigma_data)
+            aimed, free = denoise_at(network, torch.cat([x, x]), sigma, self.sigma_data).chunk(2)
+            guided: Tensor = free + self.guidance * (aimed - free)
             return guided
 
         sample = self._sample(estimate, x, self._sigmas, self._generator)[:, self._past :]
@@ -172,12 +172,22 @@ class BESO(LearnedPolicy):
             noise = torch.randn(shape, generator=self._generator)
         x: Tensor = noise.to(states) * self._sigmas[0]
         if self._past:
-            before = torch.as_tensor(np.asarray(window["action"]), device=states.device).float()
-            x[:, : self._past] = self.actions(before)
+            x[:, : self._past] = self.actions(self._applied(window).to(states))
         return x
 
-    def _contexts(self, states: Tensor, goal: Mapping[str, NDArray[Any]] | None) -> list[Any]:
-        """Return the embedded conditions: with the goal, and for guidance also without."""
+    def _applied(self, window: Mapping[str, NDArray[Any]]) -> Tensor:
+        """Return the actions applied between the observed steps; raises :class:`SpecMismatch` where they do not fit."""
+        wanted = (self._past, *self.spec.action.shape)
+        if "action" not in window:
+            raise SpecMismatch(f"window: 'action': missing; available: {', '.join(window) or 'none'}")
+        if np.shape(window["action"])[1:] != wanted:
+            raise SpecMismatch(
+                f"window: 'action': expected shape (b, {', '.join(map(str, wanted))}), got {np.shape(window['action'])}"
+            )
+        return torch.as_tensor(np.asarray(window["action"]))
+
+    def _context(self, states: Tensor, goal: Mapping[str, NDArray[Any]] | None) -> Tensor:
+        """Return the embedded conditions; for guidance twice as many, with the goal and then without."""
         aimed = None
         if goal is not None and self.goal_keys:
             aimed = self.encoder.aim(self.encoder.tensors(goal, self.goal_keys, None))
@@ -187,9 +197,13 @@ class BESO(LearnedPolicy):
             )
         nothing = states.new_zeros(len(states), self.encoder.goal_size)
         if aimed is None or self.guidance == 0.0:
-            return [self.network.context(states, nothing)]
-        conditions = [aimed] if self.guidance == 1.0 else [aimed, nothing]
-        return [self.network.context(states, condition) for condition in conditions]
+            condition = nothing
+        elif self.guidance == 1.0:
+            condition = aimed
+        else:
+            condition, states = torch.cat([aimed, nothing]), torch.cat([states, states])
+        context: Tensor = self.network.context(states, condition)
+        return context
 
     def _goal(self, goal: Mapping[str, Tensor] | None, like: Tensor, augment: torch.Generator | None) -> Tensor:
         if not self.goal_keys:
