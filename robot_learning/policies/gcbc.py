@@ -130,16 +130,13 @@ class GCBC(LearnedPolicy):
             network,
             n_obs=n_obs,
             horizon=horizon,
-            state_size=self.encoder.observation_size,
-            goal_size=self.encoder.goal_size,
+            **self.encoder.related_sizes,
             action_size=spec.action.shape[0],
         )
 
     def loss(self, batch: Mapping[str, Any], generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the mean squared error of the scaled chunk over unpadded actions."""
         augment = generator if self.training else None
-        if augment is not None:
-            batch = self.encoder.shuffled(batch, augment)
         states = self.encoder.observe(batch["observation"], augment)
         if not self.goal_keys:
             goal = states.new_zeros(len(states), 0)
@@ -148,7 +145,7 @@ class GCBC(LearnedPolicy):
         else:
             goal = self.encoder.aim(batch["goal"], augment)
         wanted = self.actions(batch["action"][:, self.n_obs - 1 :].float())
-        error = (self.network(states, goal).float() - wanted) ** 2
+        error = (self.network(*self.encoder.relate(states, goal)).float() - wanted) ** 2
         return masked_mean(error, batch["action_mask"][:, self.n_obs - 1 :]), {}
 
     def reset(self, *, seed: int | None = None) -> None:
@@ -163,5 +160,5 @@ class GCBC(LearnedPolicy):
         aimed = states.new_zeros(len(states), 0)
         if self.goal_keys and goal is not None:
             aimed = self.encoder.aim(self.encoder.tensors(goal, self.goal_keys, None))
-        chunk: NDArray[np.float32] = self.actions.inverse(self.network(states, aimed)).cpu().numpy()
+        chunk: NDArray[np.float32] = self.actions.inverse(self.network(*self.encoder.relate(states, aimed))).cpu().numpy()
         return chunk

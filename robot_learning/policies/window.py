@@ -13,6 +13,7 @@ from robot_learning.core.errors import ConfigError, SpecMismatch, UnknownName
 from robot_learning.core.spec import RobotSpec
 from robot_learning.core.types import Stats
 from robot_learning.nn.normalizer import Standardize
+from robot_learning.nn.objects import ObjectPool
 from robot_learning.nn.vision import ImageEncoder
 
 _REACH = 10.0
@@ -31,8 +32,7 @@ class WindowEncoder(nn.Module):
         goal_keys: Keys of the goal to use, in order; empty for no goal.
         image_features: Size of an image's vector.
         interchangeable: Keys that hold several like objects one after the other, with their number, e.g.
-            ``{"block_position": 3}``: while training, the objects of a sample change places, the same way in all these keys
-            and in the goal, because a policy must treat like things alike.
+            ``{"block_position": 3}``. They are pooled by attention, so that like things are treated alike whatever their order.
     """
 
     def __init__(
@@ -68,6 +68,18 @@ class WindowEncoder(nn.Module):
         sizes = {key: image_features if key in images else int(np.prod(self._shapes[key])) for key in used}
         self.observation_size = sum(sizes[key] for key in self.observation_keys)
         self.goal_size = sum(sizes[key] for key in self.goal_keys)
+        self.pool = self._object_pool(sizes) if self._objects else None
+
+    @property
+    def related_sizes(self) -> dict[str, int]:
+        """Return the sizes of what :meth:`relate` returns: ``state_size`` and ``goal_size``."""
+        if self.pool is None:
+            return {"state_size": self.observation_size, "goal_size": self.goal_size}
+        return {"state_size": self.pool.state_size, "goal_size": self.pool.goal_size}
+
+    def relate(self, states: Tensor, goal: Tensor) -> tuple[Tensor, Tensor]:
+        """Return states ``[b, t, s]`` and goal ``[b, g]`` as networks take them: like objects pooled, if there are any."""
+        return (states, goal) if self.pool is None else self.pool(states, goal)
 
     def observe(self, observation: Mapping[str, Tensor], generator: torch.Generator | None = None) -> Float[Tensor, "b t s"]:
         """Return one vector per observed step; a generator switches image augmentation on."""
@@ -78,20 +90,14 @@ class WindowEncoder(nn.Module):
         encoded = [self._encode(key, goal[key].unsqueeze(1), generator) for key in self.goal_keys]
         return torch.cat(encoded, dim=-1).squeeze(1)
 
-    def shuffled(self, batch: Mapping[str, Any], generator: torch.Generator) -> Mapping[str, Any]:
-        """Return the batch with the like objects of every sample in a random order; the batch itself stays as it is."""
-        if not self._objects:
-            return batch
+    def _object_pool(self, sizes: Mapping[str, int]) -> ObjectPool:
         count = next(iter(self._objects.values()))
-        first = batch["observation"][self.observation_keys[0]]
-        order = torch.rand(len(first), count, generator=generator, device=generator.device).argsort(dim=1).to(first.device)
-        changed = dict(batch)
-        for part in ("observation", "goal"):
-            if part in batch:
-                changed[part] = {
-                    key: _reordered(value, order) if key in self._objects else value for key, value in batch[part].items()
-                }
-        return changed
+        columns, places = {}, {}
+        for name, keys in (("state", self.observation_keys), ("goal", self.goal_keys)):
+            columns[name], places[name] = _columns_of_objects(keys, sizes, self._objects, count)
+        shared = [key for key in places["state"] if key in places["goal"]]
+        paired = [pair for key in shared for pair in zip(places["state"][key], places["goal"][key], strict=True)]
+        return ObjectPool(columns["state"], columns["goal"], paired, state_size=self.observation_size, goal_size=self.goal_size)
 
     def tensors(self, arrays: Mapping[str, NDArray[Any]], keys: Sequence[str], steps: int | None) -> dict[str, Tensor]:
         """Return the arrays of ``keys`` as tensors on this module's device, shapes checked.
@@ -125,11 +131,21 @@ class WindowEncoder(nn.Module):
         return scaled.clamp(-_REACH, _REACH)
 
 
-def _reordered(values: Tensor, order: Tensor) -> Tensor:
-    """Return ``[b, ..., k d]`` with the ``k`` objects of every sample in the order ``[b, k]``."""
-    batch, count = order.shape
-    objects = values.reshape(batch, -1, count, values.shape[-1] // count)
-    return objects[torch.arange(batch, device=values.device)[:, None], :, order].transpose(1, 2).reshape(values.shape)
+def _columns_of_objects(
+    keys: Sequence[str], sizes: Mapping[str, int], objects: Mapping[str, int], count: int
+) -> tuple[list[list[int]], dict[str, range]]:
+    """Return each object's columns in the joined vector, and where each key's part lies among an object's columns."""
+    columns: list[list[int]] = [[] for _ in range(count)]
+    places: dict[str, range] = {}
+    start = 0
+    for key in keys:
+        if key in objects:
+            size = sizes[key] // count
+            places[key] = range(len(columns[0]), len(columns[0]) + size)
+            for index, own in enumerate(columns):
+                own.extend(range(start + index * size, start + (index + 1) * size))
+        start += sizes[key]
+    return columns, places
 
 
 def narrowed(spec: RobotSpec, keys: Sequence[str]) -> RobotSpec:

@@ -98,8 +98,7 @@ class BESO(LearnedPolicy):
             network,
             n_obs=n_obs,
             horizon=horizon,
-            state_size=self.encoder.observation_size,
-            goal_size=self.encoder.goal_size,
+            **self.encoder.related_sizes,
             action_size=spec.action.shape[0],
         )
         self.sigma_data, self.sigma_min, self.sigma_max = sigma_data, sigma_min, sigma_max
@@ -112,8 +111,6 @@ class BESO(LearnedPolicy):
     def loss(self, batch: Mapping[str, Any], generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the denoising loss of a batch (see the module's formula), over unpadded actions."""
         augment = generator if self.training else None
-        if augment is not None:
-            batch = self.encoder.shuffled(batch, augment)
         first = self.n_obs - 1 - self._past
         clean = self.actions(batch["action"][:, first:].float())
         states = self.encoder.observe(batch["observation"], augment)
@@ -123,7 +120,7 @@ class BESO(LearnedPolicy):
             goal = goal * kept.to(goal)
         sigma = self._draw_sigma(len(clean), generator).to(clean)
         noise = torch.randn(clean.shape, generator=generator, device=generator.device).to(clean)
-        context = self.network.context(states, goal)
+        context = self.network.context(*self.encoder.relate(states, goal))
         mask = batch["action_mask"][:, first:]
         value = denoising_loss(
             lambda x, level: self.network(context, x, level).float(), clean, sigma, noise, self.sigma_data, mask
@@ -202,7 +199,7 @@ class BESO(LearnedPolicy):
             condition = aimed
         else:
             condition, states = torch.cat([aimed, nothing]), torch.cat([states, states])
-        context: Tensor = self.network.context(states, condition)
+        context: Tensor = self.network.context(*self.encoder.relate(states, condition))
         return context
 
     def _goal(self, goal: Mapping[str, Tensor] | None, like: Tensor, augment: torch.Generator | None) -> Tensor:
