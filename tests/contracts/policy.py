@@ -38,7 +38,7 @@ STATISTICS = {
 class PolicyContract:
     """Tests of the Policy protocol.
 
-    A subclass defines ``config`` (``_target_`` and keyword arguments, without keys and sizes) and may change the class attributes.
+    A subclass defines ``config`` (``_target_`` and keyword arguments, without keys and sizes) and may change the attributes.
     """
 
     config: dict
