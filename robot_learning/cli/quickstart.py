@@ -22,7 +22,7 @@ from robot_learning.evaluation.pages import evaluation_report
 from robot_learning.evaluation.report import Report
 
 POLICIES = ("gcbc", "beso")
-STEPS = {"state": 9000, "images": 6000}
+STEPS = {"state": 12000, "images": 6000}
 """Optimiser steps per policy: about four minutes on one core with bf16 units each, both policies side by side."""
 CAMERA = "task.cameras=[{name: static, width: 96, height: 96}, {name: wrist, width: 96, height: 96}]"
 
