@@ -22,7 +22,7 @@ from robot_learning.nn.mlp import ResidualMLP
 from robot_learning.nn.normalizer import MinMax
 from robot_learning.nn.transformer import CausalTransformer, init_weights
 from robot_learning.policies.policy import LearnedPolicy, build_part
-from robot_learning.policies.window import WindowEncoder, narrowed
+from robot_learning.policies.window import WindowEncoder, fitting
 
 
 class MLPTrunk(nn.Module):
@@ -120,12 +120,9 @@ class GCBC(LearnedPolicy):
         interchangeable: Mapping[str, int] | None = None,
     ) -> None:
         """Build encoder and trunk."""
-        super().__init__()
-        self.spec = narrowed(spec, tuple(dict.fromkeys((*observation_keys, *goal_keys))))
-        self.observation_keys, self.goal_keys = tuple(observation_keys), tuple(goal_keys)
-        self.n_obs, self.horizon = n_obs, horizon
+        super().__init__(spec, observation_keys, goal_keys, n_obs, horizon)
         self.encoder = WindowEncoder(spec, statistics, observation_keys, goal_keys, image_features, interchangeable)
-        self.actions = MinMax(statistics["action"])
+        self.actions = MinMax(fitting(statistics, "action", spec.action))
         self.network = build_part(
             network,
             n_obs=n_obs,
@@ -159,6 +156,6 @@ class GCBC(LearnedPolicy):
             raise SpecMismatch(f"goal: expected {list(self.goal_keys)}, got none")
         aimed = states.new_zeros(len(states), 0)
         if self.goal_keys and goal is not None:
-            aimed = self.encoder.aim(self.encoder.tensors(goal, self.goal_keys, None))
+            aimed = self.encoder.aim(self.encoder.tensors(goal, self.goal_keys, None, len(states)))
         chunk: NDArray[np.float32] = self.actions.inverse(self.network(*self.encoder.relate(states, aimed))).cpu().numpy()
         return chunk

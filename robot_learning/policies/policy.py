@@ -1,15 +1,17 @@
 """Build, save and load policies. A saved policy is ``policy.json`` and ``weights.safetensors``: data, never code.
 
-``policy.json`` holds the class' name and keyword arguments, the robot's spec and the statistics the policy was built from, and
-where it came from. Loading imports the named class, which must be one of ours, and fills in the weights.
+``policy.json`` holds the class' name and keyword arguments, the robot's spec and the statistics the policy was built from, the
+digest of the weights, and where they came from. Loading imports the named class, which must be a policy of ours (and its parts
+networks of ours: a function is never called), and fills in the weights.
 """
 
+import hashlib
 import importlib
 import json
 import os
 import shutil
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +23,7 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from robot_learning.core.arguments import check_arguments
-from robot_learning.core.errors import CheckpointError, ConfigError, RobotLearningError
+from robot_learning.core.errors import CheckpointError, ConfigError, RobotLearningError, UnknownName
 from robot_learning.core.spec import RobotSpec
 from robot_learning.core.types import Stats
 
@@ -34,6 +36,13 @@ ALLOWED = "robot_learning."
 class LearnedPolicy(nn.Module, ABC):
     """A policy whose weights are learned; satisfies :class:`robot_learning.core.protocols.Policy`.
 
+    Args:
+        spec: The robot.
+        observation_keys: Observation keys to condition on.
+        goal_keys: Goal keys to condition on; empty for none.
+        n_obs: Observed steps t.
+        horizon: Steps h in a chunk.
+
     Attributes:
         spec: The robot, narrowed to the keys used.
         observation_keys: Observation keys it reads.
@@ -44,13 +53,26 @@ class LearnedPolicy(nn.Module, ABC):
         statistics: Statistics of its training data.
     """
 
-    spec: RobotSpec
-    observation_keys: tuple[str, ...]
-    goal_keys: tuple[str, ...]
-    n_obs: int
-    horizon: int
     robot_spec: RobotSpec
     statistics: dict[str, Stats]
+
+    def __init__(
+        self, spec: RobotSpec, observation_keys: Sequence[str], goal_keys: Sequence[str], n_obs: int, horizon: int
+    ) -> None:
+        """Keep what the protocol promises; raises :class:`UnknownName` or :class:`ConfigError` where it cannot be kept."""
+        super().__init__()
+        if n_obs < 1 or horizon < 1 or not observation_keys:
+            raise ConfigError(
+                f"{type(self).__name__}: expected n_obs and horizon of at least 1 and an observation key, "
+                f"got {n_obs}, {horizon} and {list(observation_keys)}"
+            )
+        used = tuple(dict.fromkeys((*observation_keys, *goal_keys)))
+        for key in used:
+            if key not in spec.observation:
+                raise UnknownName("observation key", key, spec.observation)
+        self.spec = RobotSpec({key: spec.observation[key] for key in used}, spec.action, spec.control_hz, spec.name)
+        self.observation_keys, self.goal_keys = tuple(observation_keys), tuple(goal_keys)
+        self.n_obs, self.horizon = n_obs, horizon
 
     @abstractmethod
     def loss(self, batch: Mapping[str, Any], generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
@@ -65,31 +87,32 @@ class LearnedPolicy(nn.Module, ABC):
         """Return a chunk ``[b, h, a]`` in raw units."""
 
 
-def build_part(config: Mapping[str, Any], **given: Any) -> Any:
-    """Return ``config["_target_"]`` called with the config's other keys and ``given``.
+def build_part(config: Mapping[str, Any], kind: type[nn.Module] = nn.Module, /, **given: Any) -> Any:
+    """Return an object of the class ``config["_target_"]``, made from the config's other keys and ``given``.
 
     Raises:
-        ConfigError: The target is missing, not ours, or does not exist.
+        ConfigError: The target is missing, not ours, does not exist, or is no class derived from ``kind``.
         UnknownName: A key that the target does not take; the message names the nearest ones.
     """
+    target = _class(config, kind)
     arguments = {key: value for key, value in config.items() if key != "_target_"}
-    target = _resolve(config.get("_target_"))
     check_arguments(target, [*arguments, *given], what=str(config["_target_"]).rsplit(".", 1)[-1])
     return target(**arguments, **given)
 
 
 def build_policy(config: Mapping[str, Any], spec: RobotSpec, statistics: Mapping[str, Stats]) -> LearnedPolicy:
     """Return a new policy for a robot, its normalisers set from the statistics of the training data."""
-    policy = build_part(config, spec=spec, statistics=statistics)
-    if not isinstance(policy, LearnedPolicy):
-        raise ConfigError(f"{config['_target_']}: expected a LearnedPolicy, got {type(policy).__name__}")
+    policy: LearnedPolicy = build_part(config, LearnedPolicy, spec=spec, statistics=statistics)
     policy.statistics = dict(statistics)
     policy.robot_spec = spec
     return policy
 
 
 def save_policy(folder: Path | str, policy: LearnedPolicy, config: Mapping[str, Any], provenance: Mapping[str, Any]) -> None:
-    """Write a policy into ``folder``, whole or not at all; files of other names in it stay.
+    """Write a policy into ``folder``; files of other names in it stay.
+
+    Both files are complete before either takes its name, and the digest in ``policy.json`` ties them together: should the
+    machine stop between the two renames, loading says so instead of mixing two policies.
 
     Args:
         folder: Made when it is not there.
@@ -102,19 +125,22 @@ def save_policy(folder: Path | str, policy: LearnedPolicy, config: Mapping[str, 
     draft = folder / f".draft-{os.getpid()}"
     shutil.rmtree(draft, ignore_errors=True)
     draft.mkdir()
-    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in policy.state_dict().items()}
-    safetensors.torch.save_file(weights, draft / "weights.safetensors")
-    header = {
-        "format": FORMAT,
-        "policy": dict(config),
-        "spec": policy.robot_spec.to_json(),
-        "statistics": {key: stats.to_json() for key, stats in policy.statistics.items()},
-        "provenance": dict(provenance),
-    }
-    (draft / "policy.json").write_text(json.dumps(header, indent=1), encoding="utf-8")
-    for name in ("weights.safetensors", "policy.json"):
-        os.replace(draft / name, folder / name)
-    draft.rmdir()
+    try:
+        weights = {name: tensor.detach().cpu().contiguous() for name, tensor in policy.state_dict().items()}
+        safetensors.torch.save_file(weights, draft / "weights.safetensors")
+        header = {
+            "format": FORMAT,
+            "policy": dict(config),
+            "spec": policy.robot_spec.to_json(),
+            "statistics": {key: stats.to_json() for key, stats in policy.statistics.items()},
+            "sha256": hashlib.sha256((draft / "weights.safetensors").read_bytes()).hexdigest(),
+            "provenance": dict(provenance),
+        }
+        (draft / "policy.json").write_text(json.dumps(header, indent=1), encoding="utf-8")
+        for name in ("weights.safetensors", "policy.json"):
+            os.replace(draft / name, folder / name)
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
 
 
 def load_policy(folder: Path | str, device: str = "cpu", **overrides: Any) -> LearnedPolicy:
@@ -127,21 +153,17 @@ def load_policy(folder: Path | str, device: str = "cpu", **overrides: Any) -> Le
 
     Raises:
         CheckpointError: Missing, truncated, from a newer version, or not a policy of ours; nothing was executed from it.
+        UnknownName: An override that the policy does not take.
     """
     folder = Path(folder)
     header = read_header(folder)
-    config = {**header["policy"], **overrides}
-    check_arguments(_resolve(config.get("_target_")), overrides, what=str(config["_target_"]), complete=False)
     try:
-        statistics = {key: Stats.from_json(value) for key, value in header["statistics"].items()}
-        policy = build_policy(config, RobotSpec.from_json(header["spec"]), statistics)
-    except (RobotLearningError, KeyError, TypeError, ValueError) as error:
-        raise CheckpointError(f"{folder / 'policy.json'}: cannot be built: {error}") from error
-    try:
-        weights = safetensors.torch.load_file(folder / "weights.safetensors")
-    except (OSError, SafetensorError) as error:
-        raise CheckpointError(f"{folder / 'weights.safetensors'}: missing or truncated ({error})") from error
-    _fill(policy, weights, folder)
+        target = _class(header["policy"], LearnedPolicy)
+    except ConfigError as error:
+        raise CheckpointError(f"{folder / 'policy.json'}: {error}") from error
+    check_arguments(target, overrides, what=f"policy {target.__name__}", complete=False)
+    policy = _rebuild(header, overrides, folder / "policy.json")
+    _fill(policy, _read_weights(folder / "weights.safetensors", header.get("sha256")), folder)
     return policy.to(device).eval()
 
 
@@ -154,11 +176,38 @@ def read_header(folder: Path | str) -> dict[str, Any]:
         raise CheckpointError(f"{path}: no such file; expected a checkpoint folder such as runs/x/checkpoints/last") from error
     except (OSError, ValueError) as error:
         raise CheckpointError(f"{path}: truncated or not JSON ({error})") from error
-    if not isinstance(header, dict) or not {"format", "policy", "spec", "statistics"} <= set(header):
-        raise CheckpointError(f"{path}: expected format, policy, spec and statistics, got {sorted(header)}")
-    if not isinstance(header["format"], int) or header["format"] > FORMAT:
-        raise CheckpointError(f"{path}: format {header['format']!r} is newer than this version's {FORMAT}; update")
-    return header
+    version = header.get("format") if isinstance(header, dict) else None
+    if type(version) is not int or version < 1:
+        raise CheckpointError(f"{path}: expected an object with a format number, got {json.dumps(header)[:80]}")
+    if version > FORMAT:
+        raise CheckpointError(f"{path}: format {version} is newer than this version's {FORMAT}; update robot-learning")
+    wrong = [name for name in ("policy", "spec", "statistics") if not isinstance(header.get(name), dict)]
+    if wrong:
+        raise CheckpointError(
+            f"{path}: expected objects named policy, spec and statistics; missing or of another type: {wrong}"
+        )
+    return dict(header)
+
+
+def _rebuild(header: Mapping[str, Any], overrides: Mapping[str, Any], path: Path) -> LearnedPolicy:
+    """Return the policy that a header describes; whatever in it does not fit becomes one kind of error."""
+    try:
+        statistics = {key: Stats.from_json(value) for key, value in header["statistics"].items()}
+        return build_policy({**header["policy"], **overrides}, RobotSpec.from_json(header["spec"]), statistics)
+    except (RobotLearningError, ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
+        changed = f" with {', '.join(f'{key}={value!r}' for key, value in overrides.items())}" if overrides else ""
+        raise CheckpointError(f"{path}: cannot be built{changed}: {error}") from error
+
+
+def _read_weights(path: Path, digest: str | None) -> dict[str, Tensor]:
+    try:
+        content = path.read_bytes()
+        weights: dict[str, Tensor] = safetensors.torch.load(content)
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(f"{path}: missing or truncated ({error})") from error
+    if digest not in (None, hashlib.sha256(content).hexdigest()):
+        raise CheckpointError(f"{path}: not what policy.json was saved with: expected sha256 {digest}; use another checkpoint")
+    return weights
 
 
 def _fill(policy: nn.Module, weights: dict[str, Any], folder: Path) -> None:
@@ -173,10 +222,20 @@ def _fill(policy: nn.Module, weights: dict[str, Any], folder: Path) -> None:
     policy.load_state_dict(weights)
 
 
+def _class(config: Any, kind: type[nn.Module]) -> type[nn.Module]:
+    """Return the class that a config names, imported but not called; raises :class:`ConfigError` unless it is a ``kind``."""
+    if not isinstance(config, Mapping):
+        raise ConfigError(f"expected a mapping with _target_, got {config!r}")
+    target = _resolve(config.get("_target_"))
+    if not isinstance(target, type) or not issubclass(target, kind):
+        raise ConfigError(f"_target_: expected a class derived from {kind.__name__}, got {config['_target_']}")
+    return target
+
+
 def _resolve(target: Any) -> Any:
-    """Return the class or function that a dotted name means, if it is ours."""
+    """Return what a dotted name means, if it is ours."""
     if not isinstance(target, str) or not target.startswith(ALLOWED):
-        raise CheckpointError(f"_target_: expected a name in {ALLOWED[:-1]}, got {target!r}")
+        raise ConfigError(f"_target_: expected a name in {ALLOWED[:-1]}, got {target!r}")
     module, _, name = target.rpartition(".")
     try:
         return getattr(importlib.import_module(module), name)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from robot_learning.core.errors import ConfigError, SpecMismatch, UnknownName
-from robot_learning.core.spec import RobotSpec
+from robot_learning.core.spec import ArraySpec, RobotSpec
 from robot_learning.core.types import Stats
 from robot_learning.nn.normalizer import Standardize
 from robot_learning.nn.objects import ObjectPool
@@ -51,21 +51,22 @@ class WindowEncoder(nn.Module):
         for key in used:
             if key not in spec.observation:
                 raise UnknownName("observation key", key, spec.observation)
-        self._shapes = {key: spec.observation[key].shape for key in used}
+        self._specs = {key: spec.observation[key] for key in used}
         self._objects = dict(interchangeable or {})
         for key, count in self._objects.items():
             if key not in used:
                 raise UnknownName("interchangeable key", key, used)
-            if self._shapes[key][0] % count:
+            if self._specs[key].shape[0] % count:
                 raise ConfigError(
-                    f"interchangeable {key!r}: expected a multiple of {count} elements, got {self._shapes[key][0]}"
+                    f"interchangeable {key!r}: expected a multiple of {count} elements, got {self._specs[key].shape[0]}"
                 )
         if len(set(self._objects.values())) > 1:
             raise ConfigError(f"interchangeable: expected one number of objects for all keys, got {self._objects}")
         images = [key for key in used if spec.observation[key].is_image]
         self.images = nn.ModuleDict({key: ImageEncoder(image_features) for key in images})
-        self.scales = nn.ModuleDict({key: Standardize(statistics[key]) for key in used if key not in images})
-        sizes = {key: image_features if key in images else int(np.prod(self._shapes[key])) for key in used}
+        low = [key for key in used if key not in images]
+        self.scales = nn.ModuleDict({key: Standardize(fitting(statistics, key, self._specs[key])) for key in low})
+        sizes = {key: image_features if key in images else int(np.prod(self._specs[key].shape)) for key in used}
         self.observation_size = sum(sizes[key] for key in self.observation_keys)
         self.goal_size = sum(sizes[key] for key in self.goal_keys)
         self.pool = self._object_pool(sizes) if self._objects else None
@@ -99,24 +100,26 @@ class WindowEncoder(nn.Module):
         paired = [pair for key in shared for pair in zip(places["state"][key], places["goal"][key], strict=True)]
         return ObjectPool(columns["state"], columns["goal"], paired, state_size=self.observation_size, goal_size=self.goal_size)
 
-    def tensors(self, arrays: Mapping[str, NDArray[Any]], keys: Sequence[str], steps: int | None) -> dict[str, Tensor]:
-        """Return the arrays of ``keys`` as tensors on this module's device, shapes checked.
+    def tensors(
+        self, arrays: Mapping[str, NDArray[Any]], keys: Sequence[str], steps: int | None, batch: int | None = None
+    ) -> dict[str, Tensor]:
+        """Return the arrays of ``keys`` as tensors on this module's device, shapes and kinds checked.
 
         Args:
             arrays: Batch first; with ``steps``, time second.
             keys: Which keys.
             steps: Number of time steps wanted; None for goals, which have no time axis.
+            batch: Batch size wanted; None for that of the first key.
 
         Raises:
-            SpecMismatch: A key is missing or has another shape; all of them are named.
+            SpecMismatch: A key is missing, or has another shape or kind; all of them are named.
         """
-        wrong = []
+        wrong: list[str] = []
         for key in keys:
-            wanted = (*(() if steps is None else (steps,)), *self._shapes[key])
-            if key not in arrays:
-                wrong.append(f"{key!r}: missing; available: {', '.join(arrays) or 'none'}")
-            elif np.shape(arrays[key])[1:] != wanted:
-                wrong.append(f"{key!r}: expected shape (b, {', '.join(map(str, wanted))}), got {np.shape(arrays[key])}")
+            axes = self._specs[key].shape if steps is None else (steps, *self._specs[key].shape)
+            wrong += mismatches(arrays, key, axes, batch, image=key in self.images)
+            if batch is None and key in arrays:
+                batch = next(iter(np.shape(arrays[key])), None)
         if wrong:
             raise SpecMismatch(f"{'goal' if steps is None else 'window'}: " + "; ".join(wrong))
         device = next(self.buffers()).device if self.scales else next(self.parameters()).device
@@ -148,6 +151,33 @@ def _columns_of_objects(
     return columns, places
 
 
-def narrowed(spec: RobotSpec, keys: Sequence[str]) -> RobotSpec:
-    """Return a spec with only the observation keys given: what a policy needs of a robot."""
-    return RobotSpec({key: spec.observation[key] for key in keys}, spec.action, spec.control_hz, spec.name)
+def mismatches(
+    arrays: Mapping[str, NDArray[Any]], key: str, axes: Sequence[int], batch: int | None, *, image: bool = False
+) -> list[str]:
+    """Return what is wrong with ``arrays[key]``, in at most one line.
+
+    Args:
+        arrays: Where the key should be.
+        key: Its name.
+        axes: Sizes wanted of all axes but the first.
+        batch: Size wanted of the first; None for any.
+        image: Bytes are wanted, as cameras give them, not numbers of any kind.
+    """
+    if key not in arrays:
+        return [f"{key!r}: missing; available: {', '.join(arrays) or 'none'}"]
+    array = np.asarray(arrays[key])
+    if array.shape[1:] != tuple(axes) or array.ndim == 0 or batch not in (None, len(array)):
+        wanted = ", ".join(map(str, ("b" if batch is None else batch, *axes)))
+        return [f"{key!r}: expected shape ({wanted}), got {array.shape}"]
+    if image and array.dtype != np.uint8:
+        return [f"{key!r}: expected uint8 pixels from 0 to 255, got {array.dtype}"]
+    return [] if array.dtype.kind in "biuf" else [f"{key!r}: expected numbers, got {array.dtype}"]
+
+
+def fitting(statistics: Mapping[str, Stats], key: str, spec: ArraySpec) -> Stats:
+    """Return the statistics of ``key``; raises :class:`SpecMismatch` when there are none or they have another size."""
+    size = int(np.prod(spec.shape))
+    if key not in statistics or statistics[key].mean.size != size:
+        got = f"those of {statistics[key].mean.size}" if key in statistics else f"none; available: {', '.join(statistics)}"
+        raise SpecMismatch(f"statistics of {key!r}: expected those of {size} elements, got {got}")
+    return statistics[key]

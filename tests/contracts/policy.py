@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from robot_learning.core.errors import SpecMismatch, UnknownName
+from robot_learning.core.errors import ConfigError, SpecMismatch, UnknownName
 from robot_learning.core.protocols import Policy
 from robot_learning.core.spec import ArraySpec, RobotSpec
 from robot_learning.core.types import Stats
@@ -195,11 +195,54 @@ class PolicyContract:
         with pytest.raises(SpecMismatch, match="expected shape"):
             policy.act(window, self.goal(2))
 
+    def test_batches_of_two_sizes_are_refused(self, policy):
+        with pytest.raises(SpecMismatch, match=rf"goal: '{self.goal_keys[0]}': expected shape \(3, .*got \(1, "):
+            policy.act(self.window(3), self.goal(1))
+        window = self.window(3)
+        window[self.observation_keys[1]] = window[self.observation_keys[1]][:2]
+        with pytest.raises(SpecMismatch, match=rf"window: '{self.observation_keys[1]}': expected shape \(3, .*got \(2, "):
+            policy.act(window, self.goal(3))
+
     def test_a_missing_goal_is_refused(self, policy):
         with pytest.raises(SpecMismatch, match="goal"):
             policy.act(self.window(2), None)
         with pytest.raises(SpecMismatch, match=self.goal_keys[0]):
             policy.act(self.window(2), {})
+
+    def test_without_goal_keys_no_goal_is_asked_for(self):
+        free = self.make(goal_keys=[])
+        chunk = self.act(free, self.window(2), None)
+        np.testing.assert_array_equal(self.act(free, self.window(2), self.goal(2)), chunk)
+        batch = {key: value for key, value in self.batch(4).items() if key != "goal"}
+        assert torch.isfinite(free.loss(batch, torch.Generator().manual_seed(0))[0])
+
+    def test_goals_missing_from_a_batch_are_named(self, policy):
+        batch = {key: value for key, value in self.batch(4).items() if key != "goal"}
+        with pytest.raises(SpecMismatch, match=self.goal_keys[0]):
+            policy.loss(batch, torch.Generator())
+
+    def test_unknown_keys_and_empty_windows_are_refused(self):
+        with pytest.raises(UnknownName, match=r"'velocty'; nearest: velocity"):
+            self.make(observation_keys=["velocty"])
+        for wrong in ({"n_obs": 0}, {"horizon": 0}, {"observation_keys": []}):
+            with pytest.raises(ConfigError, match="at least 1"):
+                self.make(**wrong)
+
+    # devices
+
+    @pytest.mark.gpu
+    def test_an_accelerator_agrees(self, policy, tmp_path):
+        save_policy(tmp_path, policy, self.full_config(), {})
+        there = load_policy(tmp_path, device="cuda")
+        window, goal = self.window(4), self.goal(4)
+        np.testing.assert_allclose(self.act(there, window, goal), self.act(policy, window, goal), atol=1e-2)
+        move = lambda tree: {k: move(v) if isinstance(v, dict) else v.cuda() for k, v in tree.items()}  # noqa: E731
+        one, other = (
+            each.loss(batch, torch.Generator().manual_seed(0))[0]
+            for each, batch in ((policy, self.batch(4)), (there, move(self.batch(4))))
+        )
+        assert one.item() == pytest.approx(other.item(), rel=1e-2)
+        there.train().loss(move(self.batch(4)), torch.Generator("cuda").manual_seed(0))[0].backward()
 
     def test_a_misspelt_setting_names_the_nearest(self):
         with pytest.raises(UnknownName, match="horizon"):

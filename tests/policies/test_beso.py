@@ -15,10 +15,21 @@ from robot_learning.policies.policy import build_policy
 from tests.datasets.episodes import STATE_SPEC, make_episode
 from tests.policies.test_policies import NETWORKS
 from tests.policies.test_policies import TestBESOPerceptron as Perceptron
+from tests.policies.test_policies import TestBESOPerceptronSeesPastActions as PastPerceptron
 from tests.policies.test_policies import TestBESOTransformer as Transformer
 
 KEYS = ["joint_position", "pose"]
-BOTH = pytest.mark.parametrize("case", [Transformer(), Perceptron()], ids=["transformer", "perceptron"])
+BOTH = pytest.mark.parametrize(
+    "case", [Transformer(), Perceptron(), PastPerceptron()], ids=["transformer", "perceptron", "past"]
+)
+BESO = "robot_learning.policies.beso.beso.BESO"
+GCBC = "robot_learning.policies.gcbc.GCBC"
+LEARNED = [  # policy, network
+    (BESO, f"{NETWORKS}.TransformerScore"),
+    (BESO, f"{NETWORKS}.MLPScore"),
+    (GCBC, "robot_learning.policies.gcbc.TransformerTrunk"),
+    (GCBC, "robot_learning.policies.gcbc.MLPTrunk"),
+]
 
 
 @pytest.mark.parametrize("sigma", [0.02, 0.5, 5.0])
@@ -126,11 +137,14 @@ def test_goal_dropout_hides_whole_goals_at_its_rate():
 @BOTH
 def test_wrong_past_actions_and_goals_are_named(case):
     policy = case.make()
-    with pytest.raises(SpecMismatch, match=r"'position': expected shape \(b, 3\), got \(2, 4\)"):
+    with pytest.raises(SpecMismatch, match=r"'position': expected shape \(2, 3\), got \(2, 4\)"):
         policy.act(case.window(2), {"position": np.zeros((2, 4), np.float32)})
     if policy._past:
+        window = {**case.window(2), "action": np.zeros((1, 1, 2), np.float32)}
+        with pytest.raises(SpecMismatch, match=r"'action': expected shape \(2, 1, 2\), got \(1, 1, 2\)"):
+            policy.act(window, case.goal(2))
         window = case.window(2)
-        with pytest.raises(SpecMismatch, match=r"'action': expected shape \(b, 1, 2\), got \(2, 3, 2\)"):
+        with pytest.raises(SpecMismatch, match=r"'action': expected shape \(2, 1, 2\), got \(2, 3, 2\)"):
             policy.act({**window, "action": np.zeros((2, 3, 2), np.float32)}, case.goal(2))
         del window["action"]
         with pytest.raises(SpecMismatch, match="'action': missing"):
@@ -144,8 +158,8 @@ def state_windows(path, episode):
         return windows.gather(np.array([3]), np.random.default_rng(0)), store.statistics()
 
 
-@pytest.mark.parametrize("network", ["TransformerScore", "MLPScore"])
-def test_nothing_after_the_newest_step_reaches_an_observation(tmp_path, network):
+@pytest.mark.parametrize(("target", "network"), LEARNED, ids=lambda name: name.rsplit(".", 1)[1])
+def test_nothing_after_the_newest_step_reaches_an_observation(tmp_path, target, network):
     """Rows after the newest observed step changed: the observation, the past action and so the chunk stay."""
     episode, other = make_episode(steps=9), make_episode(steps=9)
     for value in other.observation.values():
@@ -157,8 +171,8 @@ def test_nothing_after_the_newest_step_reaches_an_observation(tmp_path, network)
         batches.append(batch)
         if not chunks:
             torch.manual_seed(0)
-            config = {"_target_": "robot_learning.policies.beso.beso.BESO", "observation_keys": KEYS, "goal_keys": KEYS}
-            sizes = {"n_obs": 2, "horizon": 3, "network": {"_target_": f"{NETWORKS}.{network}"}}
+            config = {"_target_": target, "observation_keys": KEYS, "goal_keys": KEYS}
+            sizes = {"n_obs": 2, "horizon": 3, "network": {"_target_": network}}
             policy = build_policy({**config, **sizes}, STATE_SPEC, statistics).eval()
         policy.reset(seed=0)
         window = {**batch["observation"], "action": batch["action"][:, :1]}

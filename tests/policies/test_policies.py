@@ -6,7 +6,8 @@ import torch
 
 from robot_learning.core.errors import ConfigError, SpecMismatch
 from robot_learning.nn.denoiser import denoise
-from tests.contracts.policy import PolicyContract
+from robot_learning.policies.policy import build_policy
+from tests.contracts.policy import SPEC, STATISTICS, PolicyContract
 
 NETWORKS = "robot_learning.policies.beso.networks"
 TINY_TRANSFORMER = {"width": 32, "layers": 2, "heads": 2, "attention_dropout": 0.0, "dropout": 0.0}
@@ -102,11 +103,30 @@ class TestBESOPerceptron(BESOContract):
     }
 
 
+class TestBESOPerceptronSeesPastActions(BESOContract):
+    sees_padding = True
+    config = {  # noqa: RUF012
+        "_target_": "robot_learning.policies.beso.beso.BESO",
+        "network": {"_target_": f"{NETWORKS}.MLPScore", "width": 64, "blocks": 2, "past_actions": True},
+    }
+
+    def test_past_actions_matter(self, policy):
+        window, goal, noise = self.window(2), self.goal(2), self.noise(policy, 2)
+        other = {**window, "action": window["action"] + 1.0}
+        assert not np.allclose(policy.act(window, goal, **noise), policy.act(other, goal, **noise))
+
+
 class TestBESOFromImages(TestBESOPerceptron):
     observation_keys = ("camera", "velocity")
     goal_keys = ("camera",)
     overfit_steps = 60
     overfit_to = 0.9
+
+    def test_images_that_are_no_bytes_are_refused(self, policy):
+        window = self.window(2)
+        window["camera"] = (window["camera"] / 255).astype(np.float32)
+        with pytest.raises(SpecMismatch, match=r"'camera': expected uint8 pixels from 0 to 255, got float32"):
+            policy.act(window, self.goal(2))
 
 
 class TestGCBCPerceptron(PolicyContract):
@@ -153,6 +173,14 @@ def test_the_order_of_like_objects_does_not_matter():
     np.testing.assert_allclose(both, policy.act(window, goal), atol=1e-5)
     one = policy.act({**window, "position": window["position"][..., order]}, goal)
     assert not np.allclose(one, policy.act(window, goal), atol=1e-5)
+
+
+def test_statistics_of_another_robot_are_named():
+    case = TestGCBCPerceptron()
+    with pytest.raises(SpecMismatch, match=r"statistics of 'position': expected those of 3 elements, got those of 2"):
+        build_policy(case.full_config(), SPEC, {**STATISTICS, "position": STATISTICS["velocity"]})
+    with pytest.raises(SpecMismatch, match=r"statistics of 'action': expected those of 2 elements, got none; available: pos"):
+        build_policy(case.full_config(), SPEC, {key: value for key, value in STATISTICS.items() if key != "action"})
 
 
 def test_objects_must_fit():

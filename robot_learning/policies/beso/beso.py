@@ -28,7 +28,7 @@ from robot_learning.nn.normalizer import MinMax
 from robot_learning.nn.samplers import sampler as find_sampler
 from robot_learning.nn.schedules import noise_levels
 from robot_learning.policies.policy import LearnedPolicy, build_part
-from robot_learning.policies.window import WindowEncoder, narrowed
+from robot_learning.policies.window import WindowEncoder, fitting, mismatches
 
 _OVERSHOOT = 1.1
 """Sampled actions are clamped to the data's bounds times this, as the authors do."""
@@ -81,7 +81,7 @@ class BESO(LearnedPolicy):
         interchangeable: Mapping[str, int] | None = None,
     ) -> None:
         """Build encoder, network and noise levels."""
-        super().__init__()
+        super().__init__(spec, observation_keys, goal_keys, n_obs, horizon)
         if not 0 < sigma_min < sigma_max or steps < 1 or not 0 <= goal_dropout < 1:
             raise ConfigError(
                 f"BESO: expected 0 < sigma_min < sigma_max, steps >= 1 and goal_dropout in [0, 1), got {sigma_min}, "
@@ -89,11 +89,8 @@ class BESO(LearnedPolicy):
             )
         if guidance != 1.0 and goal_dropout == 0.0:
             raise ConfigError(f"BESO: guidance {guidance} needs a network trained with goal_dropout > 0")
-        self.spec = narrowed(spec, tuple(dict.fromkeys((*observation_keys, *goal_keys))))
-        self.observation_keys, self.goal_keys = tuple(observation_keys), tuple(goal_keys)
-        self.n_obs, self.horizon = n_obs, horizon
         self.encoder = WindowEncoder(spec, statistics, observation_keys, goal_keys, image_features, interchangeable)
-        self.actions = MinMax(statistics["action"])
+        self.actions = MinMax(fitting(statistics, "action", spec.action))
         self.network = build_part(
             network,
             n_obs=n_obs,
@@ -169,25 +166,21 @@ class BESO(LearnedPolicy):
             noise = torch.randn(shape, generator=self._generator)
         x: Tensor = noise.to(states) * self._sigmas[0]
         if self._past:
-            x[:, : self._past] = self.actions(self._applied(window).to(states))
+            x[:, : self._past] = self.actions(self._applied(window, len(states)).to(states))
         return x
 
-    def _applied(self, window: Mapping[str, NDArray[Any]]) -> Tensor:
+    def _applied(self, window: Mapping[str, NDArray[Any]], batch: int) -> Tensor:
         """Return the actions applied between the observed steps; raises :class:`SpecMismatch` where they do not fit."""
-        wanted = (self._past, *self.spec.action.shape)
-        if "action" not in window:
-            raise SpecMismatch(f"window: 'action': missing; available: {', '.join(window) or 'none'}")
-        if np.shape(window["action"])[1:] != wanted:
-            raise SpecMismatch(
-                f"window: 'action': expected shape (b, {', '.join(map(str, wanted))}), got {np.shape(window['action'])}"
-            )
+        wrong = mismatches(window, "action", (self._past, *self.spec.action.shape), batch)
+        if wrong:
+            raise SpecMismatch(f"window: {wrong[0]}")
         return torch.as_tensor(np.asarray(window["action"]))
 
     def _context(self, states: Tensor, goal: Mapping[str, NDArray[Any]] | None) -> Tensor:
         """Return the embedded conditions; for guidance twice as many, with the goal and then without."""
         aimed = None
         if goal is not None and self.goal_keys:
-            aimed = self.encoder.aim(self.encoder.tensors(goal, self.goal_keys, None))
+            aimed = self.encoder.aim(self.encoder.tensors(goal, self.goal_keys, None, len(states)))
         elif self.goal_keys and self.goal_dropout == 0.0:
             raise SpecMismatch(
                 f"goal: expected {list(self.goal_keys)}, got none; only a policy trained with goal_dropout > 0 acts without"

@@ -90,9 +90,9 @@ class TransformerScore(nn.Module):
 class MLPScore(nn.Module):
     """A residual perceptron over states, goal, noisy actions and noise level.
 
-    It denoises the chunk from the newest step on only: seeing past actions would invite copying them. The noise level enters as
-    fixed Fourier features of c_noise beside c_noise itself (Tancik et al., NeurIPS 2020), where the paper's network takes the
-    scalar; both are deviations of ours.
+    It denoises the chunk from the newest step on only, unless ``past_actions``: seeing those would invite copying them. The
+    noise level enters as fixed Fourier features of c_noise beside c_noise itself (Tancik et al., NeurIPS 2020), where the
+    paper's network takes the scalar; both are deviations of ours.
 
     Args:
         n_obs: Observed steps T.
@@ -103,9 +103,9 @@ class MLPScore(nn.Module):
         width: Features inside.
         blocks: Residual blocks.
         dropout: Dropout inside the blocks.
+        past_actions: Denoise the actions between the observed steps too, as the transformer does.
     """
 
-    past_actions = False
     frequencies: Tensor
     _FREQUENCIES = 6
 
@@ -119,13 +119,16 @@ class MLPScore(nn.Module):
         width: int = 512,
         blocks: int = 3,
         dropout: float = 0.0,
+        past_actions: bool = False,
     ) -> None:
         """Make the layers."""
         super().__init__()
+        self.past_actions = past_actions
+        chunk = (horizon + (n_obs - 1 if past_actions else 0)) * action_size
         self.embed_context = nn.Linear(n_obs * state_size + goal_size, width)
-        self.embed_actions = nn.Linear(horizon * action_size + 1 + 2 * self._FREQUENCIES, width, bias=False)
+        self.embed_actions = nn.Linear(chunk + 1 + 2 * self._FREQUENCIES, width, bias=False)
         self.blocks = nn.Sequential(*(ResidualBlock(width, dropout) for _ in range(blocks)))
-        self.read_out = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, horizon * action_size))
+        self.read_out = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, chunk))
         self.register_buffer("frequencies", 2.0 ** torch.arange(self._FREQUENCIES), persistent=False)
 
     def context(self, states: Float[Tensor, "b t s"], goal: Float[Tensor, "b g"]) -> Float[Tensor, "b w"]:
