@@ -99,17 +99,13 @@ def lms(
 def _adams_weight(sigmas: Sequence[float], index: int, lag: int, order: int) -> float:
     """Return the integral over the step of the Lagrange polynomial that is 1 at the level ``lag`` steps ago."""
     nodes = [sigmas[index - k] for k in range(order)]
-    polynomial = torch.ones(1, dtype=torch.float64)  # coefficients, lowest power first
+    polynomial = [1.0]  # coefficients, lowest power first
     for k, node in enumerate(nodes):
         if k != lag:
-            factor = torch.tensor([-node, 1.0], dtype=torch.float64) / (nodes[lag] - node)
-            product = torch.zeros(len(polynomial) + 1, dtype=torch.float64)
-            product[:-1] += polynomial * factor[0]
-            product[1:] += polynomial * factor[1]
-            polynomial = product
-    powers = torch.arange(1, len(polynomial) + 1, dtype=torch.float64)
+            shifted, kept = [0.0, *polynomial], [*polynomial, 0.0]
+            polynomial = [(up - node * same) / (nodes[lag] - node) for up, same in zip(shifted, kept, strict=True)]
     start, end = sigmas[index], sigmas[index + 1]
-    return float((polynomial / powers * (end**powers - start**powers)).sum())
+    return sum(value * (end**power - start**power) / power for power, value in enumerate(polynomial, start=1))
 
 
 def dpmpp_2m(denoise: Denoiser, x: Tensor, sigmas: Sequence[float], generator: torch.Generator) -> Tensor:  # noqa: ARG001
