@@ -99,7 +99,10 @@ class StoreArrays:
         if self._write_group is None:
             raise StoreCorrupt(f"{self.root}: opened for reading; open it with mode='a' to write")
         if name not in self._write:
-            self._write[name] = cast("zarr.Array[Any]", self._write_group[name])
+            try:
+                self._write[name] = cast("zarr.Array[Any]", self._write_group[name])
+            except (KeyError, ValueError) as error:
+                raise StoreCorrupt(f"{self.root / name}: expected a Zarr array, got {error!r}") from error
         return self._write[name]
 
     def _open_for_reading(self, name: str) -> zarr.Array[Any]:

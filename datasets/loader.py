@@ -84,12 +84,19 @@ class WindowLoader:
 
     def state_dict(self) -> dict[str, int]:
         """Return what :meth:`load_state_dict` needs to go on with the next batch."""
-        return {"position": self._position, "seed": self._seed, "windows": len(self.windows), "batch": self.batch_size}
+        return {
+            "position": self._position,
+            "seed": self._seed,
+            "windows": len(self.windows),
+            "batch": self.batch_size,
+            "epoch_steps": self.epoch_steps,
+        }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on where ``state`` was taken; raises :class:`ConfigError` where data or batch size differ."""
+        """Go on where ``state`` was taken; raises :class:`ConfigError` where data or settings differ."""
         own = self.state_dict()
-        wrong = [f"{key}: expected {state[key]}, got {own[key]}" for key in own if key != "position" and own[key] != state[key]]
+        shared = (key for key in own if key != "position" and key in state)
+        wrong = [f"{key}: expected {state[key]}, got {own[key]}" for key in shared if own[key] != state[key]]
         if wrong:
             raise ConfigError("loader: cannot resume: " + "; ".join(wrong))
         for future in self._pending:

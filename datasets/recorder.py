@@ -35,6 +35,7 @@ class _Recording:
         last: What was observed last.
         steps: Number of actions so far.
         discarded: Whether it is to be dropped.
+        failed: Whether a write failed; those queued behind it would leave a gap and do nothing.
     """
 
     writer: EpisodeWriter
@@ -46,6 +47,7 @@ class _Recording:
     writes: list[Future[None]] = field(default_factory=list)
     steps: int = 0
     discarded: bool = False
+    failed: bool = False
 
     def wait(self, *, only_done: bool = False) -> None:
         """Raise what a write raised; wait for those under way unless told otherwise."""
@@ -153,8 +155,14 @@ class Recorder:
 
 
 def _write_and_note(now: _Recording, steps: Sequence[Step], spec: RobotSpec) -> None:
-    _write(now, steps, spec)
-    now.writer.checkpoint(now.instruction, now.meta)
+    if now.failed:
+        return
+    try:
+        _write(now, steps, spec)
+        now.writer.checkpoint(now.instruction, now.meta)
+    except BaseException:
+        now.failed = True
+        raise
 
 
 def _write(now: _Recording, steps: Sequence[Step], spec: RobotSpec) -> None:

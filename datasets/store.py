@@ -10,9 +10,7 @@
 import copy
 import dataclasses
 import errno
-import json
 import logging
-import uuid
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
@@ -25,10 +23,11 @@ from robot_learning.core.errors import ConfigError, RobotLearningError, StoreCor
 from robot_learning.core.spec import TIME_KEY, RobotSpec
 from robot_learning.core.types import STREAM_TIME_PREFIX, Episode, Outcome, Stats
 from robot_learning.datasets.arrays import StoreArrays, histogram_array, register_codecs
-from robot_learning.datasets.durable import remove_partial_files, sync_folder, sync_tree, write_atomic
-from robot_learning.datasets.layout import FORMAT, ROOT_KEY, STREAM_PREFIX, array_specs, check_spec, create_arrays
+from robot_learning.datasets.creation import create_store, read_header
+from robot_learning.datasets.durable import remove_partial_files
+from robot_learning.datasets.layout import STREAM_PREFIX, array_specs
 from robot_learning.datasets.lock import WriterLock
-from robot_learning.datasets.plain import digest, dump, from_plain
+from robot_learning.datasets.plain import digest
 from robot_learning.datasets.statistics import store_statistics
 from robot_learning.datasets.table import EpisodeTable
 from robot_learning.datasets.verify import verify_store
@@ -51,7 +50,7 @@ class DemoStore:
     def __init__(self, path: Path, *, writable: bool) -> None:
         """Open a store; use :meth:`open` or :meth:`create`."""
         self.path = path
-        header = _read_header(path)
+        header = read_header(path)
         self.spec = RobotSpec.from_json(header["spec"])
         self.meta: dict[str, Any] = dict(header["meta"])
         self._lossy = frozenset(self.spec.image_keys if header["image_codec"] == "jpeg" else ())
@@ -62,6 +61,7 @@ class DemoStore:
             self._table = EpisodeTable(path)
             self._arrays = StoreArrays(path, writable=writable)
             if writable:
+                self._table.check_complete()
                 remove_partial_files(path)
                 self._recover()
         except BaseException:
@@ -88,24 +88,8 @@ class DemoStore:
             meta: JSON-ready notes about the whole store.
         """
         path = Path(path)
-        check_spec(spec, image_codec)
-        if path.exists() and (not path.is_dir() or any(path.iterdir())):
-            raise ConfigError(f"{path}: expected no file or folder there, got one; open it with mode='a' or move it")
         register_codecs()
-        header = {
-            "format": FORMAT,
-            "spec": spec.to_json(),
-            "image_codec": image_codec,
-            "meta": dict(meta or {}),
-        }
-        temporary = path.with_name(f"{path.name}.{uuid.uuid4().hex}.partial")
-        temporary.mkdir(parents=True)
-        create_arrays(temporary, spec, image_codec, jpeg_quality)
-        root = {"zarr_format": 3, "node_type": "group", "attributes": {ROOT_KEY: header}}
-        write_atomic(temporary / "zarr.json", dump(root))
-        sync_tree(temporary)
-        temporary.rename(path)
-        sync_folder(path.parent)
+        create_store(path, spec, image_codec, jpeg_quality, meta or {})
         return cls(path, writable=True)
 
     @classmethod
@@ -244,6 +228,10 @@ class DemoStore:
             f"The {len(self)} finished episodes are safe; {advice}"
         )
 
+    def lost_episodes(self) -> int:
+        """Return how many finished episodes have lost their place in ``meta/episode_ends``."""
+        return self._table.lost()
+
     def verify(self, progress: Callable[[int, int], None] | None = None) -> list[str]:
         """Return one line per problem, naming array and episode; empty when every byte is as recorded."""
         return verify_store(self, progress)
@@ -331,16 +319,3 @@ def episode_columns(records: list[dict[str, Any]]) -> dict[str, list[Any]]:
 def _outcome(fields: Mapping[str, Any]) -> Outcome:
     known = {field.name for field in dataclasses.fields(Outcome)}
     return Outcome(**{name: value for name, value in fields.items() if name in known})
-
-
-def _read_header(path: Path) -> dict[str, Any]:
-    try:
-        attributes = json.loads((path / "zarr.json").read_text())["attributes"]
-        header = from_plain(attributes[ROOT_KEY])
-    except FileNotFoundError as error:
-        raise ConfigError(f"{path}: expected a demonstration store, got nothing with a zarr.json") from error
-    except (ValueError, KeyError, TypeError) as error:
-        raise StoreCorrupt(f"{path / 'zarr.json'}: expected a robot-learning store, got {error!r}") from error
-    if header["format"] > FORMAT:
-        raise StoreCorrupt(f"{path}: expected store format {FORMAT} or older, got {header['format']}; upgrade")
-    return dict(header)

@@ -87,6 +87,24 @@ class EpisodeTable:
         sync_folder(folder)
         self.ends, self.records = ends, [*self.records, from_plain(json.loads(dump(record)))]
 
+    def lost(self) -> int:
+        """Return how many episodes have a record but no end, beyond the one that a killed commit leaves.
+
+        Records are written before ends, so reading them first keeps a live writer from being mistaken for damage.
+        """
+        blocks = [int(folder.name) for folder in (self._meta / "episodes").iterdir() if folder.name.isdecimal()]
+        recorded = max(blocks) * BLOCK + len(self._read_block(max(blocks))) if blocks else 0
+        return max(0, recorded - 1 - len(self._read_ends()))
+
+    def check_complete(self) -> None:
+        """Raise where ends of committed episodes are gone: what looks like a torn tail holds finished episodes."""
+        lost = self.lost()
+        if lost:
+            raise StoreCorrupt(
+                f"{self._meta / 'episode_ends'}: expected the ends of {len(self.ends) + lost} episodes or more, "
+                f"got {len(self.ends)}; restore the folder from a copy. Nothing was cut"
+            )
+
     def read_partial(self) -> dict[str, Any] | None:
         """Return the note about an episode that was being recorded after the last commit, if there is one."""
         try:
@@ -101,7 +119,10 @@ class EpisodeTable:
 
     def clear_partial(self) -> None:
         """Forget the note."""
-        shutil.rmtree(self._meta / "partial", ignore_errors=True)
+        folder = self._meta / "partial"
+        if folder.exists():
+            shutil.rmtree(folder)
+            sync_folder(self._meta)  # a note that comes back after a power cut would claim another episode's rows
 
     def _block_path(self, block: int) -> Path:
         return self._meta / "episodes" / f"{block:06d}" / "zarr.json"

@@ -5,6 +5,7 @@ of the simulated Push-T robot. Any other data set of this layout keeps its own k
 """
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -45,6 +46,7 @@ def convert_diffusion_policy(
     out: str | Path,
     *,
     control_hz: float = 10.0,
+    without_images: bool = False,
     image_codec: str = "zstd",
     limit: int | None = None,
     progress: Callable[[int, int], None] | None = None,
@@ -54,7 +56,8 @@ def convert_diffusion_policy(
     Args:
         source: The ``.zarr`` folder.
         out: A folder that does not exist yet.
-        control_hz: Rate of the recording [1/s]; the format does not say it.
+        control_hz: Rate of the recording [1/s]; the format does not say it (Push-T's is 10).
+        without_images: Leave cameras out.
         image_codec: ``zstd`` or ``jpeg``.
         limit: Import only so many episodes, to try things out.
         progress: Called with the number of episodes written and the number of all.
@@ -63,6 +66,10 @@ def convert_diffusion_policy(
     ends = ends[:limit]
     is_pusht = set(arrays) >= PUSHT_KEYS and arrays["state"].shape[1:] == (5,)
     spec = PUSHT_SPEC if is_pusht else _generic_spec(arrays, control_hz, Path(source).stem)
+    if without_images:
+        kept = {key: array_spec for key, array_spec in spec.observation.items() if not array_spec.is_image}
+        spec = replace(spec, observation=kept)
+        arrays = {key: array for key, array in arrays.items() if not _is_image(array.shape)}
     meta = {"source": str(source), "format": "diffusion_policy", "episodes": len(ends), "steps": int(ends[-1])}
     with new_store(out, spec, image_codec=image_codec, meta=meta) as store:
         for index, (start, stop) in enumerate(pairwise([0, *ends.tolist()])):
@@ -109,8 +116,7 @@ def _pusht_observation(columns: Columns) -> Columns:
         "agent_pos": columns["state"][:, :2],
         "block_pose": columns["state"][:, 2:],
         "keypoint": columns["keypoint"].reshape(-1, 18),
-        "image": _to_uint8(columns["img"], "img"),
-    }
+    } | ({"image": _to_uint8(columns["img"], "img")} if "img" in columns else {})
 
 
 def _generic_observation(columns: Columns) -> Columns:

@@ -3,6 +3,8 @@
 import argparse
 import json
 import math
+import os
+import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -31,7 +33,12 @@ EXAMPLES = """examples:
 def main(argv: Sequence[str]) -> int:
     """Run ``robot-learning data ...`` and return the exit status: 1 when ``verify`` found problems."""
     arguments = _parser().parse_args(argv)
-    result: int = arguments.run(arguments)
+    try:
+        result: int = arguments.run(arguments)
+        sys.stdout.flush()
+    except BrokenPipeError:  # `robot-learning data stats ... | head` has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     return result
 
 
@@ -69,6 +76,7 @@ def _add_convert(commands: Any, shared: argparse.ArgumentParser) -> None:
     target = argparse.ArgumentParser(add_help=False, parents=[shared])
     target.add_argument("source", metavar="SRC", type=Path)
     target.add_argument("out", metavar="OUT", type=Path)
+    target.add_argument("--without-images", action="store_true", help="leave the cameras out")
     target.add_argument("--image-codec", choices=("zstd", "jpeg"), default="zstd", help="default zstd: lossless")
     target.add_argument("--episodes", type=int, metavar="N", help="import only the first N episodes")
     text = "Zarr v2 in Diffusion Policy's layout, e.g. Push-T"
@@ -77,7 +85,6 @@ def _add_convert(commands: Any, shared: argparse.ArgumentParser) -> None:
     command.set_defaults(run=_convert_diffusion_policy)
     text = "LeRobot v3.0"
     command = formats.add_parser("lerobot", help=text, description=text, parents=[target])
-    command.add_argument("--without-images", action="store_true", help="leave the cameras out")
     command.set_defaults(run=_convert_lerobot)
 
 
@@ -185,6 +192,7 @@ def _convert_diffusion_policy(arguments: argparse.Namespace) -> int:
             arguments.source,
             arguments.out,
             control_hz=arguments.control_hz,
+            without_images=arguments.without_images,
             image_codec=arguments.image_codec,
             limit=arguments.episodes,
             progress=progress,

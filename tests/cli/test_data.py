@@ -1,4 +1,6 @@
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -78,6 +80,16 @@ def test_convert(tmp_path, capsys):
 def test_a_store_that_is_none_is_one_line(tmp_path, capsys):
     assert main(["data", "info", str(tmp_path / "nothing")]) == 2
     assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_a_reader_that_has_read_enough_is_no_error(path):
+    command = [sys.executable, "-m", "robot_learning.cli.main", "data", "info", *[str(path)] * 400]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    process.stdout.readline()
+    process.stdout.close()
+    assert process.stderr.read() == b""
+    assert process.wait() == 0
+    process.stderr.close()
 
 
 def test_help_has_examples(capsys):

@@ -43,6 +43,15 @@ def test_pusht_begins_like_its_source(tmp_path):
         np.testing.assert_allclose(np.diff(store[0].time), 0.1)
 
 
+def test_pusht_without_its_images(tmp_path):
+    with convert_diffusion_policy(
+        real_data("pusht_human.zarr"), tmp_path / "pusht.zarr", limit=2, without_images=True
+    ) as store:
+        assert list(store.spec.observation) == ["agent_pos", "block_pose", "keypoint"]
+        assert store.spec.action == PUSHT_SPEC.action
+        assert store.verify() == []
+
+
 @pytest.mark.slow
 def test_the_whole_of_pusht(tmp_path):
     source = real_data("pusht_human.zarr")

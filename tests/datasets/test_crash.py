@@ -187,6 +187,13 @@ def small_disk(tmp_path):
     subprocess.run(["umount", str(folder)], check=True)
 
 
+def test_a_full_disk_while_creating(small_disk):
+    (small_disk / "filler").write_bytes(b"x" * (480 << 10))
+    with pytest.raises(StoreWriteFailed, match=r"could not be created.*No space left"):
+        DemoStore.create(small_disk / "demos.zarr", IMAGE_SPEC)
+    assert [file.name for file in small_disk.iterdir()] == ["filler"]
+
+
 @pytest.mark.parametrize("flush_every", [None, 20])
 def test_a_full_disk_while_recording(small_disk, flush_every):
     path = small_disk / "demos.zarr"

@@ -117,6 +117,8 @@ def test_wrong_settings_are_refused(store, windows):
     state = WindowLoader(windows, 8, seed=1).state_dict()
     with pytest.raises(ConfigError, match="batch: expected 8, got 9"):
         WindowLoader(windows, 9, seed=1).load_state_dict(state)
+    with pytest.raises(ConfigError, match="epoch_steps: expected 7, got 3"):
+        WindowLoader(windows, 8, seed=1, fraction=0.5).load_state_dict(state)
 
 
 @pytest.mark.gpu

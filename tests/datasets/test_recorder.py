@@ -1,3 +1,5 @@
+import threading
+
 import numpy as np
 import pytest
 
@@ -76,6 +78,24 @@ def test_a_discarded_or_empty_episode_leaves_nothing(store, flush_every):
     store.close()
     with DemoStore.open(store.path, "a") as reopened:
         assert len(reopened) == 1
+        assert reopened.verify() == []
+
+
+def test_a_failed_write_leaves_no_gap(store):
+    """Writes queued behind a failed one must not be taken for the rows that follow it."""
+    recorder = Recorder(store, flush_every=1)
+    source = make_episode(IMAGE_SPEC, 5)
+    source.action[2] = np.nan
+    queued = threading.Event()
+    recorder._pool.submit(queued.wait)
+    play(recorder, source, end=False)
+    queued.set()
+    recorder.close()
+    store.close()
+    with DemoStore.open(store.path, "a") as reopened:
+        assert len(reopened) == 1
+        assert reopened[0].steps == 2
+        np.testing.assert_array_equal(reopened[0].action, source.action[:2])
         assert reopened.verify() == []
 
 

@@ -128,6 +128,47 @@ def test_a_missing_array_is_named(path):
     assert problems[0].startswith("data/pose: cannot be opened")
 
 
+def test_changed_pixel_counts_are_named(path):
+    zarr.open_group(path, mode="r+")["meta/histogram/camera"][1, 0, 3] = 99_999
+    problems = DemoStore.open(path).verify()
+    assert problems == ["episode 1: meta/histogram/camera: the pixel counts are not those of the images"]
+    (path / "meta" / "histogram" / "camera" / "zarr.json").unlink()
+    problems = DemoStore.open(path).verify()
+    assert len(problems) == 1
+    assert problems[0].startswith("meta/histogram/camera: cannot be read")
+    with pytest.raises(StoreCorrupt, match="meta/histogram/camera: expected a Zarr array"):
+        DemoStore.open(path, "a")
+
+
+def test_a_changed_spec_is_named(path):
+    content = json.loads((path / "zarr.json").read_text())
+    content["attributes"]["robot_learning"]["spec"]["control_hz"] = 33.0
+    (path / "zarr.json").write_text(json.dumps(content))
+    problems = DemoStore.open(path).verify()
+    assert problems == ["zarr.json: spec, image codec or notes were changed after the store was created"]
+
+
+def test_finished_episodes_without_an_end_are_never_cut(path):
+    """With its length set back, ``episode_ends`` makes finished episodes look like a torn tail."""
+    file = path / "meta" / "episode_ends" / "zarr.json"
+    whole = file.read_text()
+    file.write_text(json.dumps({**json.loads(whole), "shape": [1]}))
+    assert DemoStore.open(path).verify() == ["meta/episode_ends: expected the ends of 2 episodes or more, got 1"]
+    with pytest.raises(StoreCorrupt, match="Nothing was cut"):
+        DemoStore.open(path, "a")
+    file.write_text(whole)
+    with DemoStore.open(path, "a") as store:
+        assert len(store) == 3
+        assert store.verify() == []
+
+
+def test_what_a_killed_creator_left_is_removed(tmp_path):
+    leftover = tmp_path / "new.zarr.0123.partial"
+    (leftover / "data").mkdir(parents=True)
+    DemoStore.create(tmp_path / "new.zarr", IMAGE_SPEC).close()
+    assert [file.name for file in tmp_path.iterdir() if file.name.startswith("new")] == ["new.zarr"]
+
+
 def test_lost_records_are_named_on_opening(path):
     (path / "meta" / "episodes" / "000000" / "zarr.json").unlink()
     with pytest.raises(StoreCorrupt, match="expected records of 3 episodes, got 0: episode 0"):
