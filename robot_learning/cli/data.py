@@ -3,8 +3,6 @@
 import argparse
 import json
 import math
-import os
-import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -33,12 +31,7 @@ EXAMPLES = """examples:
 def main(argv: Sequence[str]) -> int:
     """Run ``robot-learning data ...`` and return the exit status: 1 when ``verify`` found problems."""
     arguments = _parser().parse_args(argv)
-    try:
-        result: int = arguments.run(arguments)
-        sys.stdout.flush()
-    except BrokenPipeError:  # `robot-learning data stats ... | head` has read enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+    result: int = arguments.run(arguments)
     return result
 
 

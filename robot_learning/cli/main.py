@@ -25,7 +25,12 @@ def main(argv: list[str] | None = None) -> int:
         print(f"robot-learning {__version__}")
         return 0
     try:
-        return _run(arguments[0], arguments[1:])
+        status = _run(arguments[0], arguments[1:])
+        sys.stdout.flush()
+        return status
+    except BrokenPipeError:  # `robot-learning train --help | head` has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except RobotLearningError as error:
         if os.environ.get("ROBOT_LEARNING_TRACEBACK"):
             traceback.print_exc()

@@ -32,11 +32,10 @@ def _train(cfg: DictConfig, command: str) -> int:
     data = _section(cfg.data)
     for key in ("observation_keys", "goal_keys", "interchangeable"):  # the policy's, kept beside the data they name
         data.pop(key, None)
-    out = Path(cfg.out)
     result = train_policy(
         _section(cfg.policy),
         _settings(DataSettings, data, "data"),
-        out,
+        Path(cfg.out),
         steps=int(cfg.steps),
         max_seconds=cfg.max_seconds,
         seed=int(cfg.seed),
@@ -45,8 +44,8 @@ def _train(cfg: DictConfig, command: str) -> int:
         recipe=_settings(Recipe, _section(cfg.learner), "learner"),
         settings=_settings(TrainerSettings, _section(cfg.trainer), "trainer"),
         command=command,
+        config=OmegaConf.to_yaml(cfg, resolve=True),
     )
-    (out / "config.yaml").write_text(OmegaConf.to_yaml(cfg, resolve=True), encoding="utf-8")
     loss = ", ".join(f"{name} {value:.4g}" for name, value in result.metrics.items() if name.endswith("/loss"))
     print(f"{result.checkpoint}: step {result.steps}, {result.seconds:.0f} s, {loss}")
     if result.interrupted:

@@ -27,7 +27,7 @@ class Contender:
 
     Attributes:
         checkpoint: Folder of a saved policy; None is the random policy.
-        execute: Rows of a chunk to play before asking for the next; None is the whole chunk.
+        execute: Rows of a chunk to play before asking for the next; None, or more than a chunk has, is the whole chunk.
         ensemble: Temporal ensembling weight; None switches it off.
         use_goal: Tell the policy the goal; False evaluates a policy goal-free.
         overrides: Policy settings to change, e.g. ``{"steps": 10}``.
@@ -72,7 +72,8 @@ def make_actor(contender: Contender, robot: Robot) -> Actor:
     policy = load_policy(Path(contender.checkpoint), **contender.overrides)
     keys = policy.observation_keys
     check_compatible(policy.spec, robot.spec, keys=keys, what=f"{contender.checkpoint} on {robot.spec.name}")
-    return ChunkedActor(policy, execute=contender.execute or policy.horizon, ensemble=contender.ensemble)
+    execute = min(contender.execute or policy.horizon, policy.horizon)
+    return ChunkedActor(policy, execute=execute, ensemble=contender.ensemble)
 
 
 def attempt(

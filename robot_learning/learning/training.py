@@ -83,6 +83,7 @@ def train_policy(
     recipe: Recipe | None = None,
     settings: TrainerSettings | None = None,
     command: str = "",
+    config: str = "",
 ) -> TrainResult:
     """Train a policy and return where its checkpoint is.
 
@@ -98,6 +99,7 @@ def train_policy(
         recipe: Settings of the update.
         settings: How often to log, validate and save.
         command: The command line, noted in the checkpoints.
+        config: The whole configuration as YAML, written to ``config.yaml`` before training starts.
 
     Raises:
         ConfigError: ``out`` holds a run and ``resume`` is false, or there is nothing to train on.
@@ -109,6 +111,8 @@ def train_policy(
         raise ConfigError("data.stores: expected at least one store, got none; e.g. data.stores=[runs/play.zarr]")
     with open_stores(data.stores) as stores:
         prepare_run_folder(out, resume)
+        if config:
+            (out / "config.yaml").write_text(config, encoding="utf-8")
         with keyed_randomness(torch.device("cpu"), seed, "initial"):
             policy = build_policy(policy_config, stores.spec, stores.statistics())
         loader, validation = _loaders(policy, stores, data, seed, place)

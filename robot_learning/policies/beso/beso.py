@@ -48,6 +48,7 @@ class BESO(LearnedPolicy):
         sigma_data: Spread of the scaled actions that the preconditioning assumes.
         sigma_min: Smallest noise level.
         sigma_max: Largest noise level.
+        draws: Noise draws per window and training step; they share the encoding of what was seen, which costs most.
         goal_dropout: Probability of hiding a sample's goal: 0 is C-BESO, 0.1 the paper's CFG-BESO.
         guidance: lambda when acting: 1 is plain conditioning, 0 ignores the goal.
         sampler: Name of a sampler, see :mod:`robot_learning.nn.samplers`.
@@ -71,6 +72,7 @@ class BESO(LearnedPolicy):
         sigma_data: float = 0.5,
         sigma_min: float = 0.05,
         sigma_max: float = 1.0,
+        draws: int = 1,
         goal_dropout: float = 0.0,
         guidance: float = 1.0,
         sampler: str = "ddim",
@@ -82,10 +84,10 @@ class BESO(LearnedPolicy):
     ) -> None:
         """Build encoder, network and noise levels."""
         super().__init__(spec, observation_keys, goal_keys, n_obs, horizon)
-        if not 0 < sigma_min < sigma_max or steps < 1 or not 0 <= goal_dropout < 1:
+        if not 0 < sigma_min < sigma_max or steps < 1 or draws < 1 or not 0 <= goal_dropout < 1:
             raise ConfigError(
-                f"BESO: expected 0 < sigma_min < sigma_max, steps >= 1 and goal_dropout in [0, 1), got {sigma_min}, "
-                f"{sigma_max}, {steps} and {goal_dropout}"
+                f"BESO: expected 0 < sigma_min < sigma_max, steps >= 1, draws >= 1 and goal_dropout in [0, 1), got {sigma_min}, "
+                f"{sigma_max}, {steps}, {draws} and {goal_dropout}"
             )
         if guidance != 1.0 and goal_dropout == 0.0:
             raise ConfigError(f"BESO: guidance {guidance} needs a network trained with goal_dropout > 0")
@@ -99,6 +101,7 @@ class BESO(LearnedPolicy):
             action_size=spec.action.shape[0],
         )
         self.sigma_data, self.sigma_min, self.sigma_max = sigma_data, sigma_min, sigma_max
+        self.draws = draws
         self.goal_dropout, self.guidance, self.freeze_past = goal_dropout, guidance, freeze_past
         self._past = n_obs - 1 if self.network.past_actions else 0
         self._sample = find_sampler(sampler)
@@ -115,10 +118,12 @@ class BESO(LearnedPolicy):
         if self.goal_dropout > 0.0 and self.training:
             kept = torch.rand(len(clean), 1, generator=generator, device=generator.device) >= self.goal_dropout
             goal = goal * kept.to(goal)
-        sigma = self._draw_sigma(len(clean), generator).to(clean)
-        noise = torch.randn(clean.shape, generator=generator, device=generator.device).to(clean)
         context = self.network.context(*self.encoder.relate(states, goal))
         mask = batch["action_mask"][:, first:]
+        if self.draws > 1 and self.training:
+            context, clean, mask = (rows.repeat(self.draws, *[1] * (rows.dim() - 1)) for rows in (context, clean, mask))
+        sigma = self._draw_sigma(len(clean), generator).to(clean)
+        noise = torch.randn(clean.shape, generator=generator, device=generator.device).to(clean)
         value = denoising_loss(
             lambda x, level: self.network(context, x, level).float(), clean, sigma, noise, self.sigma_data, mask
         )

@@ -1,0 +1,135 @@
+"""Overrides, sweeps and flags; what is misspelt names what was meant."""
+
+import subprocess
+import sys
+
+import pytest
+from omegaconf import OmegaConf
+
+from robot_learning.cli.compose import compose, expand, groups, instantiate, run
+from robot_learning.cli.main import main
+from robot_learning.core.errors import ConfigError, UnknownName
+
+ROOTS = ("collect", "train", "evaluate", "deploy")
+
+
+def sweep(root, argv, function):
+    return run(root, argv, function, description="What it does.", examples=(f"robot-learning {root} seed=1",))
+
+
+@pytest.mark.parametrize("root", ROOTS)
+def test_help_lists_groups_options_and_two_examples(root, capsys):
+    assert main([root, "--help"]) == 0
+    text = capsys.readouterr().out
+    for group in groups(root):
+        assert group.name in text
+        assert group.chosen in group.options
+        assert all(option in text for option in group.options)
+    assert text.count(f"robot-learning {root} ") >= 2
+
+
+def test_help_describes_what_the_overrides_choose(capsys):
+    assert main(["train", "policy=gcbc", "--help"]) == 0
+    assert "policy.network.attention_dropout" in capsys.readouterr().out
+
+
+def test_overrides_choose_groups_and_set_values():
+    config = compose("train", ["policy=gcbc_mlp", "policy.horizon=3", "data.stores=[a.zarr,b.zarr]", "seed=7"])
+    assert config.policy._target_ == "robot_learning.policies.gcbc.GCBC"
+    assert (config.policy.horizon, config.seed) == (3, 7)
+    assert list(config.data.stores) == ["a.zarr", "b.zarr"]
+    assert list(config.policy.observation_keys) == list(config.data.observation_keys)
+
+
+def test_an_argument_that_the_yaml_does_not_list_may_be_set():
+    assert "freeze_past" not in compose("train").policy
+    assert compose("train", ["policy.freeze_past=true"]).policy.freeze_past is True
+
+
+@pytest.mark.parametrize(
+    ("override", "error", "nearest"),
+    [
+        ("polcy=beso", UnknownName, "policy"),
+        ("policy=besoo", UnknownName, "beso"),
+        ("polocy.horizon=3", UnknownName, "policy.horizon"),
+        ("policy.horizn=3", UnknownName, "policy.horizon"),
+        ("learner.learning_rat=1", UnknownName, "learner"),
+        ("stpes=3", UnknownName, "steps"),
+        ("policy.freeze_pst=true", UnknownName, "freeze_past"),
+        ("steps=many", ConfigError, "steps: expected a whole number, got 'many'"),
+        ("steps=true", ConfigError, "expected a whole number"),
+        ("resume=3", ConfigError, "expected true or false"),
+        ("data.stores=a.zarr", ConfigError, r"expected a list such as \[a, b\]"),
+        ("data.stores", ConfigError, "expected key=value"),
+        ("seed=0,1", ConfigError, "--multirun"),
+        ("policy=beso,gcbc", ConfigError, "--multirun"),
+    ],
+)
+def test_a_mistake_names_what_was_meant(override, error, nearest):
+    with pytest.raises(error, match=nearest):
+        compose("train", [override])
+
+
+def test_a_mistake_is_one_line_and_status_2(capsys):
+    assert main(["train", "policy=besso"]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+    assert main(["train", "--hlep"]) == 2
+    assert "--help" in capsys.readouterr().err
+    assert main(["trian"]) == 2
+    assert "train" in capsys.readouterr().err
+    assert main(["nothing.like.it"]) == 2
+
+
+def test_cfg_prints_the_composed_yaml(capsys):
+    assert main(["train", "policy=beso", "seed=3", "--cfg"]) == 0
+    shown = OmegaConf.create(capsys.readouterr().out)
+    assert shown == OmegaConf.create(OmegaConf.to_container(compose("train", ["policy=beso", "seed=3"]), resolve=True))
+
+
+def test_a_sweep_is_the_product_of_its_lists():
+    jobs = expand(["policy=beso_mlp,gcbc_mlp", "seed=range(0,3)", "steps=5"])
+    assert len({tuple(job) for job in jobs}) == 6
+    assert all("steps=5" in job for job in jobs)
+
+
+def test_multirun_gives_each_run_its_own_folder(capsys):
+    seen = []
+    assert (
+        sweep("train", ["policy=beso_mlp,gcbc_mlp", "seed=4,5", "out=runs/x", "--multirun"], lambda c: seen.append(c) or 0) == 0
+    )
+    assert [config.out for config in seen] == [f"runs/x/{index}" for index in range(4)]
+    assert [(config.policy._target_.rpartition(".")[2], config.seed) for config in seen] == [
+        ("BESO", 4),
+        ("BESO", 5),
+        ("GCBC", 4),
+        ("GCBC", 5),
+    ]
+    assert "[4/4]" in capsys.readouterr().out
+
+
+def test_multirun_goes_on_after_a_failure_and_stops_at_ctrl_c(capsys):
+    def fail_first(config):
+        if config.seed == 0:
+            raise ConfigError("no such store")
+        seen.append(config.seed)
+        return 130 if config.seed == 1 else 0
+
+    seen = []
+    assert sweep("train", ["seed=0,1,2", "-m"], fail_first) == 2
+    assert seen == [1]
+    assert "[1/3] failed: no such store" in capsys.readouterr().err
+
+
+def test_a_config_may_not_name_foreign_code():
+    with pytest.raises(ConfigError, match="expected a name below"):
+        instantiate({"_target_": "os.system", "command": "true"})
+    with pytest.raises(UnknownName, match="RandomActor"):
+        instantiate({"_target_": "robot_learning.runtime.actors.RandomActr"})
+
+
+def test_a_reader_that_has_read_enough_is_no_error():
+    command = [sys.executable, "-u", "-m", "robot_learning.cli.main", "train", "--help"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        process.stdout.close()
+        assert process.stderr.read() == b""
+        assert process.wait() == 0

@@ -1,0 +1,76 @@
+"""Training from the command line: Ctrl-C in the middle, going on, and the same weights as in one go."""
+
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+from omegaconf import OmegaConf
+from safetensors.torch import load_file
+
+from robot_learning.cli.main import main
+
+COLLECT = ("minutes=0.2", "episode_seconds=4", "seed=0", "workers=0")
+TRAIN = ("policy=beso_mlp", "learner=quickstart", "policy.network.width=16", "data.batch_size=8", "threads=1", "steps=400")
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    path = tmp_path_factory.mktemp("store") / "play.zarr"
+    assert main(["collect", f"out={path}", *COLLECT]) == 0
+    return path
+
+
+def arguments(store, out, *more):
+    return ["train", *TRAIN, f"data.stores=[{store}]", "data.validation=0.2", f"out={out}", *more]
+
+
+def weights(out):
+    return load_file(out / "checkpoints/last/weights.safetensors")
+
+
+def test_ctrl_c_keeps_the_run_and_resume_ends_with_the_same_weights(store, tmp_path, capfd):
+    straight, stopped = tmp_path / "straight", tmp_path / "stopped"
+    assert main(arguments(store, straight)) == 0
+    command = [sys.executable, "-m", "robot_learning.cli.main", *arguments(store, stopped, "trainer.log_every=1")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        metrics = stopped / "metrics.jsonl"
+        while process.poll() is None and not (metrics.exists() and metrics.stat().st_size):
+            time.sleep(0.01)
+        assert OmegaConf.load(stopped / "config.yaml").steps == 400, "the configuration is there before the end"
+        process.send_signal(signal.SIGINT)
+        told, _ = process.communicate(timeout=120)
+    assert process.returncode == 130
+    assert "go on with" in told
+    assert "resume=true" in told
+    assert main(arguments(store, stopped, "resume=true")) == 0
+    capfd.readouterr()
+    one, other = weights(straight), weights(stopped)
+    assert one.keys() == other.keys()
+    assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_a_run_is_not_written_over(store, tmp_path, capfd):
+    out = tmp_path / "run"
+    assert main(arguments(store, out, "steps=2")) == 0
+    assert main(arguments(store, out, "steps=2")) == 2
+    assert "holds a run already; add resume=true" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ("data.stores=[/nowhere/play.zarr]", "/nowhere/play.zarr"),
+        ("data.stores=[]", "expected at least one store"),
+        ("policy.observation_keys=[ee_pos]", "ee_pose"),
+        ("policy.sampler=dimm", "ddim"),
+        ("policy.draws=0", "draws >= 1"),
+    ],
+)
+def test_what_cannot_be_trained_is_one_clear_line(store, tmp_path, capfd, wrong, message):
+    assert main(arguments(store, tmp_path / "run", wrong)) == 2
+    error = capfd.readouterr().err
+    assert message in error
+    assert "Traceback" not in error
