@@ -75,6 +75,22 @@ def test_guidance_costs_no_more_evaluations():
     assert sizes == [6, 6, 6]
 
 
+def test_several_draws_are_the_loss_of_a_batch_that_many_times():
+    one, three = Perceptron().make(draws=1), Perceptron().make(draws=3)
+    three.load_state_dict(one.state_dict())
+    batch = Perceptron().batch(4)
+    thrice = {key: value for key, value in batch.items() if key != "index"}
+    thrice = torch.utils._pytree.tree_map(lambda value: torch.cat([value] * 3), thrice)
+    for policy in (one, three):
+        policy.train()
+    wanted, _ = one.loss(thrice, torch.Generator().manual_seed(5))
+    got, _ = three.loss(batch, torch.Generator().manual_seed(5))
+    torch.testing.assert_close(got, wanted)
+    three.eval()
+    single, _ = one.loss(batch, torch.Generator().manual_seed(5))
+    torch.testing.assert_close(three.loss(batch, torch.Generator().manual_seed(5))[0], single, msg="validation draws once")
+
+
 class Linear(torch.nn.Module):
     """F = x W + u (s, g) + v c_noise, with weights that a hand can follow."""
 

@@ -86,8 +86,8 @@ class BESO(LearnedPolicy):
         super().__init__(spec, observation_keys, goal_keys, n_obs, horizon)
         if not 0 < sigma_min < sigma_max or steps < 1 or draws < 1 or not 0 <= goal_dropout < 1:
             raise ConfigError(
-                f"BESO: expected 0 < sigma_min < sigma_max, steps >= 1, draws >= 1 and goal_dropout in [0, 1), got {sigma_min}, "
-                f"{sigma_max}, {steps}, {draws} and {goal_dropout}"
+                f"BESO: expected 0 < sigma_min < sigma_max, steps >= 1, draws >= 1 and goal_dropout in [0, 1), got "
+                f"{sigma_min}, {sigma_max}, {steps}, {draws} and {goal_dropout}"
             )
         if guidance != 1.0 and goal_dropout == 0.0:
             raise ConfigError(f"BESO: guidance {guidance} needs a network trained with goal_dropout > 0")
