@@ -217,7 +217,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--out", default="runs/quickstart", help="run folder (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="same seed, same numbers on the same machine (default: 0)")
-    parser.add_argument("--minutes", type=float, default=120.0, help="play to collect, robot time (default: %(default)g)")
+    parser.add_argument("--minutes", type=float, default=180.0, help="play to collect, robot time (default: %(default)g)")
     parser.add_argument("--steps", type=int, help=f"optimiser steps per policy (default: {STEPS['state']})")
     parser.add_argument("--per-task", type=int, default=20, help="held-out goals per task (default: %(default)d)")
     parser.add_argument("--images", action="store_true", help="learn from 96x96 cameras; takes longer")

@@ -23,7 +23,7 @@ class ImageEncoder(nn.Module):
         """Make the layers."""
         super().__init__()
         self.shift = shift
-        sizes = ((3, channels[0], 7, 2), (channels[0], channels[1], 3, 2), (channels[1], channels[2], 3, 2))
+        sizes = ((3, channels[0], 7, 4), (channels[0], channels[1], 3, 2), (channels[1], channels[2], 3, 1))
         stages = [
             layer
             for inputs, outs, kernel, stride in sizes
