@@ -7,6 +7,7 @@ import platform
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -23,6 +24,8 @@ REQUIRED = ("numpy", "torch", "mujoco", "zarr", "hydra-core", "gymnasium", "diff
 OPTIONAL = {"gym-pusht": "pusht", "pyarrow": "lerobot", "zarrs": "fast"}
 """Packages of the extras, with the extra that brings each."""
 
+LATE_MS = 20.0
+"""Later than this a wake-up eats most of a control period at 20 to 50 Hz."""
 BACKENDS = ("egl", "osmesa", "glfw")
 RENDER_LIMIT_S = 60.0
 RENDERING_ADVICE = (
@@ -173,18 +176,36 @@ def memory(*, good_gb: float = 4.0) -> Check:
     return Check("memory", "ok", found)
 
 
-def priority() -> Check:
-    """Tell whether deployment may ask for real-time priority."""
+def priority(periods: int = 200) -> Check:
+    """Tell whether deployment may ask for real-time priority, and how late this machine wakes a waiting loop."""
     if not hasattr(os, "sched_setscheduler"):
-        return Check("real time", "ok", "normal priority (no real-time scheduling on this system)")
-    before = os.sched_getscheduler(0), os.sched_getparam(0)
-    try:
-        os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(1))
-    except OSError:
-        advice = "for steady control rates: `$USER - rtprio 10` in /etc/security/limits.d/robot.conf, log in again"
-        return Check("real time", "ok", f"normal priority ({advice})")
-    os.sched_setscheduler(0, *before)
-    return Check("real time", "ok", "real-time priority allowed")
+        found, late = "normal priority (no real-time scheduling on this system)", _lateness_ms(periods)
+    else:
+        before = os.sched_getscheduler(0), os.sched_getparam(0)
+        try:
+            os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(1))
+            found, late = "real-time priority allowed", _lateness_ms(periods)
+        except OSError:
+            advice = "for steady control rates: `$USER - rtprio 10` in /etc/security/limits.d/robot.conf, log in again"
+            found, late = f"normal priority ({advice})", _lateness_ms(periods)
+        finally:
+            os.sched_setscheduler(0, *before)
+    found += f"; woken at most {late:.1f} ms late of {periods} waits"
+    if late > LATE_MS:
+        return Check(
+            "real time", "warn", found, "control periods will be missed: stop other work, or leave the virtual machine"
+        )
+    return Check("real time", "ok", found)
+
+
+def _lateness_ms(periods: int, wait_s: float = 0.005) -> float:
+    """Return by how much the latest of some waits was late [ms]."""
+    worst = 0.0
+    for _ in range(periods):
+        due = time.monotonic() + wait_s
+        time.sleep(wait_s)
+        worst = max(worst, time.monotonic() - due)
+    return worst * 1e3
 
 
 def cameras(dev: Path = Path("/dev"), names: Path = Path("/sys/class/video4linux")) -> Check:

@@ -2,6 +2,7 @@ import json
 import os
 import sys
 
+import numpy as np
 import pytest
 
 from robot_learning.cli import doctor, machine
@@ -121,3 +122,14 @@ def test_doctor_needs_no_hydra():
 
     code = "import sys, robot_learning.cli.doctor; sys.exit('hydra' in sys.modules or 'torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_a_loop_that_is_woken_late_is_told(monkeypatch):
+    monkeypatch.setattr(machine.time, "sleep", lambda seconds: None)
+    clock = iter(np.cumsum([0.0, 0.006, 0.1, 0.045]))
+    monkeypatch.setattr(machine.time, "monotonic", lambda: next(clock))
+    check = machine.priority(periods=2)
+    assert check.status == "warn"
+    assert "woken at most 40.0 ms late of 2 waits" in check.found
+    monkeypatch.undo()
+    assert "late of 3 waits" in machine.priority(periods=3).found
