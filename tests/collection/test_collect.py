@@ -1,6 +1,7 @@
 """Collecting: the same store whatever the workers, going on where it ended, nothing lost to kill -9."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import pytest
 from robot_learning.cli.main import main
 from robot_learning.collection.workers import WorkerFailed, Workers
 from robot_learning.datasets.store import DemoStore
+from robot_learning.sim.robot import PlayTableRobot
 
 pytestmark = pytest.mark.filterwarnings("ignore::tqdm.TqdmWarning")
 
@@ -68,32 +70,35 @@ def test_a_failing_job_and_a_dead_worker_are_reported():
         list(workers.map([3]))
 
 
-def _killed_somewhere(folder, rng, number):
-    """Start collecting short episodes, kill -9 the process after a while, and return the store and what was confirmed."""
-    out = folder / f"{number}.zarr"
-    command = [sys.executable, "-u", "-m", "tests.collection.confirming", str(out)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
-    assert process.stdout is not None
-    first = process.stdout.readline()
-    time.sleep(rng.uniform(0.0, 0.6))
-    process.send_signal(signal.SIGKILL)
-    confirmed = [first, *process.stdout.read().splitlines()]
-    process.wait()
-    process.stdout.close()
-    return out, sum(line.strip().startswith("finished") for line in confirmed)
+def _killed_somewhere(out, rng, number):
+    """Kill -9 the command at a random moment, from its first second to well into collecting; return the steps it had shown."""
+    command = [sys.executable, "-m", "robot_learning.cli.main", "collect", f"out={out}", "minutes=100", "episode_seconds=1"]
+    with subprocess.Popen([*command, f"workers={2 * (number % 2)}"], stderr=subprocess.PIPE) as process:
+        shown = b""
+        if number % 4 > 1:
+            while b"%|" not in shown or b" 0/" in shown:  # until the first episode is there
+                shown = process.stderr.read1()
+        time.sleep(rng.uniform(0.0, 2.0))
+        process.send_signal(signal.SIGKILL)
+        shown += process.stderr.read()
+    return max((int(steps) for steps in re.findall(rb"(\d+)/120000", shown)), default=0)
 
 
 def _survives(folder, kills):
     rng = np.random.default_rng(0)
     for number in range(kills):
-        out, confirmed = _killed_somewhere(folder, rng, number)
+        out = folder / f"{number}.zarr"
+        shown = _killed_somewhere(out, rng, number)
+        if not out.exists():
+            assert shown == 0
+            DemoStore.create(out, PlayTableRobot().spec).close()  # what was half made is not in the way
         with DemoStore.open(out) as store:
-            assert len(store) >= confirmed, f"kill {number}: lost {confirmed - len(store)} finished episode(s)"
+            assert store.n_steps >= shown, f"kill {number}: {shown} steps were reported, {store.n_steps} are there"
             assert store.verify() == []
 
 
 def test_kill_9_loses_no_finished_episode(tmp_path):
-    _survives(tmp_path, 4)
+    _survives(tmp_path, 20)
 
 
 @pytest.mark.slow
