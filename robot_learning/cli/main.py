@@ -4,6 +4,7 @@ import ast
 import importlib
 import importlib.util
 import os
+import select
 import sys
 import traceback
 from pathlib import Path
@@ -28,7 +29,9 @@ def main(argv: list[str] | None = None) -> int:
         status = _run(arguments[0], arguments[1:])
         sys.stdout.flush()
         return status
-    except BrokenPipeError:  # `robot-learning train --help | head` has read enough
+    except BrokenPipeError:
+        if not _reader_is_gone():
+            raise
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except RobotLearningError as error:
@@ -47,6 +50,13 @@ def _run(command: str, argv: list[str]) -> int:
     module = importlib.import_module(f"robot_learning.cli.{command}")
     status: int = module.main(argv)
     return status
+
+
+def _reader_is_gone() -> bool:
+    """Tell whether what reads our output has read enough and left, as in ``robot-learning train --help | head``."""
+    poll = select.poll()
+    poll.register(sys.stdout.fileno(), 0)
+    return any(event & (select.POLLERR | select.POLLHUP) for _, event in poll.poll(0))
 
 
 def _help() -> str:

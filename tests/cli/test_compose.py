@@ -133,3 +133,12 @@ def test_a_reader_that_has_read_enough_is_no_error():
         process.stdout.close()
         assert process.stderr.read() == b""
         assert process.wait() == 0
+
+
+def test_a_pipe_that_breaks_elsewhere_is_an_error(monkeypatch):
+    def fail(command, argv):
+        raise BrokenPipeError("a worker died")
+
+    monkeypatch.setattr(sys.modules["robot_learning.cli.main"], "_run", fail)
+    with pytest.raises(BrokenPipeError):
+        main(["train"])
