@@ -105,25 +105,19 @@ def train_policy(
         ConfigError: ``out`` holds a run and ``resume`` is false, or there is nothing to train on.
         CheckpointError: The checkpoint to resume from is damaged or of another policy.
     """
-    out, recipe = Path(out), recipe or Recipe()
+    out, recipe, settings = Path(out), recipe or Recipe(), settings or TrainerSettings()
     place = torch.device(pick_device(device))
     if not data.stores:
         raise ConfigError("data.stores: expected at least one store, got none; e.g. data.stores=[runs/play.zarr]")
     with open_stores(data.stores) as stores:
-        prepare_run_folder(out, resume)
-        if config:
-            (out / "config.yaml").write_text(config, encoding="utf-8")
+        prepare_run_folder(out, resume, config)
         with keyed_randomness(torch.device("cpu"), seed, "initial"):
             policy = build_policy(policy_config, stores.spec, stores.statistics())
         loader, validation = _loaders(policy, stores, data, seed, place)
         checkpoints = Checkpoints(out / "checkpoints", policy_config, _provenance(stores, data, seed, recipe, command))
     learner = Learner(policy.to(place), recipe, steps=steps, seed=seed)
     saved = checkpoints.load_last(learner) if resume and checkpoints.last.exists() else None
-    log = MetricsLog(
-        out / "metrics.jsonl",
-        tensorboard=(settings or TrainerSettings()).tensorboard,
-        resume_step=learner.step_count,
-    )
+    log = MetricsLog(out / "metrics.jsonl", tensorboard=settings.tensorboard, resume_step=learner.step_count)
     trainer = Trainer(learner, loader, checkpoints, log, settings=settings, validation=validation)
     if saved is not None:
         trainer.resume(saved)
@@ -142,8 +136,8 @@ def pick_device(name: str) -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
-def prepare_run_folder(out: Path, resume: bool) -> None:
-    """Make the run folder; refuse to train over a former run unless it is resumed."""
+def prepare_run_folder(out: Path, resume: bool, config: str = "") -> None:
+    """Make the run folder with its configuration; refuse to train over a former run unless it is resumed."""
     last = out / "checkpoints" / "last"
     if resume and not last.exists():
         raise CheckpointError(f"{last}: nothing to resume from; leave resume=true away to start a new run")
@@ -152,6 +146,8 @@ def prepare_run_folder(out: Path, resume: bool) -> None:
     if not resume:
         shutil.rmtree(out / "tensorboard", ignore_errors=True)
     out.mkdir(parents=True, exist_ok=True)
+    if config:
+        (out / "config.yaml").write_text(config, encoding="utf-8")
 
 
 def _loaders(
