@@ -188,8 +188,8 @@ def main(argv: list[str]) -> int:
     quickstart = Quickstart(
         out=out,
         seed=arguments.seed,
-        minutes=arguments.minutes or MINUTES[kind],
-        steps=arguments.steps or STEPS[kind],
+        minutes=MINUTES[kind] if arguments.minutes is None else arguments.minutes,
+        steps=STEPS[kind] if arguments.steps is None else arguments.steps,
         per_task=arguments.per_task,
         images=arguments.images,
     )

@@ -34,6 +34,7 @@ def test_a_reused_process_number_is_not_mistaken_for_the_writer(tmp_path):
     lock = WriterLock(tmp_path / "demos.zarr")
     lock.path.write_text(json.dumps({"host": socket.gethostname(), "pid": os.getpid(), "started": 0.0}))
     lock.acquire()
+    assert json.loads(lock.path.read_text())["started"] > 0.0, "the lock is ours now"
     lock.release()
 
 
