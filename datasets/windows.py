@@ -4,6 +4,7 @@ A window belongs to every row r that has an action (the newest observed step). W
 
     observation  rows r-t+1 .. r        before the episode's start the first frame repeats
     action       rows r-t+1 .. r+h-1    zeros before the start, the last action repeats after the end
+    future       rows r+1 .. r+f        what was observed next, for losses alone; the last frame repeats after the end
     goal         one later row of the same episode (Andrychowicz et al. 2017: a future state is a goal that was met)
 
 Masks are False on padding. Low-dimensional arrays are held in memory, columns of one dtype side by side, so that a
@@ -40,6 +41,7 @@ class WindowSpec:
         goal_sampling: ``uniform`` over the range, or ``geometric``: nearer goals more often.
         goal_mean: Mean steps ahead of ``geometric`` before it is cut at the range's end; default: the range's middle.
         final_probability: Share of ``future`` windows whose goal is the episode's last row instead.
+        n_future: Observed steps after the newest one, f.
     """
 
     n_obs: int = 1
@@ -49,12 +51,16 @@ class WindowSpec:
     goal_sampling: str = "uniform"
     goal_mean: float | None = None
     final_probability: float = 0.0
+    n_future: int = 0
 
     def __post_init__(self) -> None:
         """Check the fields."""
         object.__setattr__(self, "goal_range", tuple(int(value) for value in self.goal_range))
-        if self.n_obs < 1 or self.n_action < 1:
-            raise ConfigError(f"window: expected n_obs and n_action of at least 1, got {self.n_obs}, {self.n_action}")
+        if self.n_obs < 1 or self.n_action < 1 or self.n_future < 0:
+            raise ConfigError(
+                f"window: expected n_obs and n_action of at least 1 and n_future of at least 0, got {self.n_obs}, "
+                f"{self.n_action} and {self.n_future}"
+            )
         if self.goal not in GOALS:
             raise UnknownName("goal", self.goal, GOALS)
         if self.goal_sampling not in GOAL_SAMPLINGS:
@@ -77,7 +83,10 @@ class WindowRows:
         action: Rows ``[b, t-1+h]``, padding clipped into the episode.
         action_mask: False on padding, ``[b, t-1+h]``.
         action_zero: True where no action came before, so that it is zero, ``[b, t-1+h]``.
+        future: Rows ``[b, f]``, padding clipped into the episode.
+        future_mask: False on padding, ``[b, f]``.
         goal: Rows ``[b]``, or None without goals.
+        goal_steps: How many steps after the newest observed one the goal lies, ``[b]``, or None without goals.
         index: Windows asked for, ``[b]``.
     """
 
@@ -86,7 +95,10 @@ class WindowRows:
     action: NDArray[np.int64]
     action_mask: NDArray[np.bool_]
     action_zero: NDArray[np.bool_]
+    future: NDArray[np.int64]
+    future_mask: NDArray[np.bool_]
     goal: NDArray[np.int64] | None
+    goal_steps: NDArray[np.int64] | None
     index: NDArray[np.int64]
 
 
@@ -97,6 +109,7 @@ class Windows:
         spec: Their shape.
         observation_keys: Keys of a window's observation.
         goal_keys: Keys of a window's goal.
+        future_keys: Keys of what was observed next.
         columns: The arrays behind them, over the rows of the chosen episodes only.
     """
 
@@ -108,6 +121,7 @@ class Windows:
         goal_keys: Sequence[str] = (),
         episodes: Iterable[int] | None = None,
         *,
+        future_keys: Sequence[str] = (),
         image_budget: int | None = None,
     ) -> None:
         """Load what windows need.
@@ -118,12 +132,14 @@ class Windows:
             observation_keys: Observation keys of the window.
             goal_keys: Observation keys of the goal.
             episodes: Episodes to use; default all.
+            future_keys: Observation keys of the ``n_future`` steps after the newest observed one.
             image_budget: Bytes of memory that decoded images may take; default 4 GiB, at most half of what is free.
         """
         self.spec = spec
         self.observation_keys = tuple(observation_keys)
         self.goal_keys = tuple(goal_keys) if spec.goal != "none" else ()
-        for key in (*self.observation_keys, *self.goal_keys):
+        self.future_keys = tuple(future_keys) if spec.n_future else ()
+        for key in (*self.observation_keys, *self.goal_keys, *self.future_keys):
             if key not in stores.spec.observation:
                 raise UnknownName("observation key", key, stores.spec.observation)
         if spec.goal != "none" and not self.goal_keys:
@@ -137,7 +153,7 @@ class Windows:
         self._last_row = self._first_row + lengths - 1
         self._last_action = self._first_row + steps - 1
         self._window_ends = np.cumsum(steps)
-        keys = tuple(dict.fromkeys((*self.observation_keys, *self.goal_keys)))
+        keys = tuple(dict.fromkeys((*self.observation_keys, *self.goal_keys, *self.future_keys)))
         self.columns = Columns(stores, keys, starts, lengths, image_budget=image_budget)
 
     def __len__(self) -> int:
@@ -155,13 +171,19 @@ class Windows:
         observed = newest[:, None] + np.arange(1 - self.spec.n_obs, 1)
         acted = newest[:, None] + np.arange(1 - self.spec.n_obs, self.spec.n_action)
         before = acted < first[:, None]
+        coming = newest[:, None] + np.arange(1, self.spec.n_future + 1)
+        last_row = self._last_row[episode]
+        goal = self._goal_rows(indices, newest, last_row, rng)
         return WindowRows(
             observation=np.maximum(observed, first[:, None]),
             observation_mask=observed >= first[:, None],
             action=np.clip(acted, first[:, None], last[:, None]),
             action_mask=~before & (acted <= last[:, None]),
             action_zero=before,
-            goal=self._goal_rows(indices, newest, self._last_row[episode], rng),
+            future=np.minimum(coming, last_row[:, None]),
+            future_mask=coming <= last_row[:, None],
+            goal=goal,
+            goal_steps=None if goal is None else goal - newest,
             index=indices,
         )
 
@@ -174,7 +196,8 @@ class Windows:
 
         Returns:
             ``observation`` {key: ``[b, t, ...]``}, ``action`` ``[b, t-1+h, a]``, ``observation_mask``, ``action_mask``,
-            ``goal`` {key: ``[b, ...]``} unless there are none, ``index`` ``[b]``.
+            ``goal`` {key: ``[b, ...]``} and ``goal_steps`` ``[b]`` unless there are none, ``future``
+            {key: ``[b, f, ...]``} and ``future_mask`` ``[b, f]`` where ``n_future`` asks for them, ``index`` ``[b]``.
         """
         rows = self.rows(indices, rng)
         action = self.columns.action(rows.action)
@@ -188,6 +211,10 @@ class Windows:
         }
         if rows.goal is not None:
             batch["goal"] = self.columns.take(self.goal_keys, rows.goal)
+            batch["goal_steps"] = rows.goal_steps
+        if self.spec.n_future:
+            batch["future"] = self.columns.take(self.future_keys, rows.future)
+            batch["future_mask"] = rows.future_mask
         return batch
 
     def _goal_rows(

@@ -157,7 +157,8 @@ def _loaders(
     goal_keys: tuple[str, ...] = policy.goal_keys
     spec = WindowSpec(
         n_obs=policy.n_obs,
-        n_action=policy.horizon,
+        n_action=policy.n_action,
+        n_future=policy.n_future,
         goal=data.goal if goal_keys else "none",
         goal_range=data.goal_range,
         goal_sampling=data.goal_sampling,
@@ -166,7 +167,7 @@ def _loaders(
     train, held_out = split_episodes(len(stores), data.validation, seed)
 
     def windows(episodes: list[int]) -> Windows:
-        return Windows(stores, spec, policy.observation_keys, goal_keys, episodes)
+        return Windows(stores, spec, policy.observation_keys, goal_keys, episodes, future_keys=policy.future_keys)
 
     loader = WindowLoader(windows(train), data.batch_size, seed=seed, device=device, num_workers=data.num_workers)
     if not held_out:

@@ -49,6 +49,9 @@ class LearnedPolicy(nn.Module, ABC):
         goal_keys: Goal keys it reads.
         n_obs: Observed steps t.
         horizon: Steps h in a chunk.
+        n_action: Actions from the newest observed step on that a training window holds; ``horizon`` unless a loss wants more.
+        n_future: Observed steps after the newest one that a training window holds; 0 unless a loss wants some.
+        future_keys: Observation keys of those steps.
         robot_spec: The whole robot it was built for.
         statistics: Statistics of its training data.
     """
@@ -73,6 +76,8 @@ class LearnedPolicy(nn.Module, ABC):
         self.spec = RobotSpec({key: spec.observation[key] for key in used}, spec.action, spec.control_hz, spec.name)
         self.observation_keys, self.goal_keys = tuple(observation_keys), tuple(goal_keys)
         self.n_obs, self.horizon = n_obs, horizon
+        self.n_action, self.n_future = horizon, 0
+        self.future_keys: tuple[str, ...] = ()
 
     @abstractmethod
     def loss(self, batch: Mapping[str, Any], generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:

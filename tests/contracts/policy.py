@@ -83,16 +83,31 @@ class PolicyContract:
 
     def batch(self, size, seed=0):
         rng = np.random.default_rng(seed)
-        action = rng.uniform([-2, -1], [2, 1], (size, self.n_obs - 1 + self.horizon, 2)).astype(np.float32)
+        shape = self.make()
+        steps = self.n_obs - 1 + shape.n_action
+        action = rng.uniform([-2, -1], [2, 1], (size, steps, 2)).astype(np.float32)
         made = {
             "observation": {key: torch.as_tensor(value) for key, value in self.arrays(size, seed).items()},
             "action": torch.as_tensor(action),
             "observation_mask": torch.ones(size, self.n_obs, dtype=torch.bool),
-            "action_mask": torch.ones(size, self.n_obs - 1 + self.horizon, dtype=torch.bool),
+            "action_mask": torch.ones(size, steps, dtype=torch.bool),
             "goal": {key: torch.as_tensor(value) for key, value in self.goal(size, seed).items()},
         }
         made["action_mask"][0, -1] = False
+        if self.goal_keys:
+            made["goal_steps"] = torch.as_tensor(rng.integers(1, max(shape.n_future, 2), size))
+        if shape.n_future:
+            made["future"] = {key: self.coming(size, shape.n_future, key, seed + 7) for key in shape.future_keys}
+            made["future_mask"] = torch.ones(size, shape.n_future, dtype=torch.bool)
+            made["future_mask"][0, -1] = False
         return made
+
+    def coming(self, size, steps, key, seed):
+        """Return what was observed next, ``[b, f, ...]``."""
+        rng, spec = np.random.default_rng(seed), SPEC.observation[key]
+        shape = (size, steps, *spec.shape)
+        values = rng.integers(0, 255, shape, np.uint8) if spec.is_image else rng.uniform(-1, 1, shape).astype(np.float32)
+        return torch.as_tensor(values)
 
     def act(self, policy, window, goal, seed=0):
         policy.reset(seed=seed)

@@ -69,6 +69,18 @@ def test_a_window_by_hand(stores):
     assert batch["index"].tolist() == [1, 4, 5, 8]
 
 
+def test_what_comes_next_by_hand(stores):
+    """Future rows end with the episode: the observation after the last action belongs to it."""
+    spec = WindowSpec(n_future=2, goal="n_step", goal_range=(1, 4))
+    windows = Windows(stores, spec, ["row"], ["row"], future_keys=["count"])
+    batch = windows.gather(np.array([0, 3, 4, 5, 8]))
+    assert batch["future"]["count"][..., 0].tolist() == [[1, 2], [4, 5], [5, 5], [101, 101], [202, 202]]
+    assert batch["future_mask"].tolist() == [[True, True], [True, True], [True, False], [True, False], [False, False]]
+    assert batch["goal"]["row"].ravel().tolist() == [4, 5, 5, 101, 202]
+    assert batch["goal_steps"].tolist() == [4, 2, 1, 1, 0]
+    assert "future" not in Windows(stores, WindowSpec(), ["row"], future_keys=["count"]).gather(np.array([0]))
+
+
 def test_windows_of_some_episodes(stores):
     windows = Windows(stores, WindowSpec(), ["row"], episodes=[3, 1])
     assert len(windows) == 10
