@@ -51,6 +51,7 @@ def test_a_batch_is_torch(windows):
         "observation_mask": ((6, 2), torch.bool),
         "action_mask": ((6, 4), torch.bool),
         "index": ((6,), torch.int64),
+        "goal_steps": ((6,), torch.int64),
         "goal/pose": ((6, 2, 2), torch.float64),
     }
 

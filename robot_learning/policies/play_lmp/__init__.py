@@ -1,0 +1,1 @@
+"""Play-LMP: latent plans from play."""

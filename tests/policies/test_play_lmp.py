@@ -1,0 +1,153 @@
+"""Play-LMP keeps the Policy contract, and its loss, windows and plans are what the paper says."""
+
+import numpy as np
+import pytest
+import torch
+
+from robot_learning.core.errors import ConfigError, UnknownName
+from robot_learning.nn.latents import GaussianLatent
+from robot_learning.policies.play_lmp.networks import RecurrentRecognition, TransformerRecognition, within
+from tests.contracts.policy import PolicyContract
+
+NETWORKS = "robot_learning.policies.play_lmp.networks"
+RECURRENT = {"_target_": f"{NETWORKS}.RecurrentRecognition", "width": 16, "layers": 2, "cell": "rnn"}
+GAUSSIAN = {"_target_": "robot_learning.nn.latents.GaussianLatent", "size": 8}
+
+
+class PlayLMPContract(PolicyContract):
+    config = {  # noqa: RUF012 - read only
+        "_target_": "robot_learning.policies.play_lmp.play_lmp.PlayLMP",
+        "window": 4,
+        "plan": GAUSSIAN,
+        "recognition": RECURRENT,
+        "proposal": {"width": 32, "layers": 2},
+        "decoder": {"width": 64, "layers": 1, "cell": "gru", "components": 3},
+        "replan": 2,
+    }
+    n_obs = horizon = 1
+    overfit_to = 0.45  # in nats; bins of 256 leave a floor
+
+    def sizes(self):
+        return {}
+
+    def noise(self, policy, batch):
+        return {"noise": torch.rand(batch, policy.noise_size, generator=torch.Generator().manual_seed(1))}
+
+    def test_actions_stay_within_the_data(self, policy):
+        chunk = np.abs(self.act(policy, self.window(64), self.goal(64)))
+        assert np.all(chunk <= np.array([2.0, 1.0]) + 1e-6)
+
+    def test_a_plan_is_kept_until_it_is_time_for_another(self):
+        policy = self.make(replan=3)
+        plans = []
+        for _ in range(7):
+            policy.act(self.window(1), self.goal(1))
+            plans.append(policy._plan.clone())
+        assert [bool((plans[i] == plans[i + 1]).all()) for i in range(6)] == (
+            [True, True, False] * 2 if policy.plan else [True] * 6
+        )
+
+    def test_the_decoder_remembers_since_the_plan_was_made(self):
+        policy = self.make(replan=100)
+        first = self.act(policy, self.window(1), self.goal(1))
+        self.act(policy, self.window(1, seed=5), self.goal(1))
+        assert not np.allclose(policy.act(self.window(1), self.goal(1)), first), "the same step again, after another one"
+
+
+class TestPlayLMP(PlayLMPContract):
+    def test_the_loss_by_hand(self, policy):
+        """Each row alone: its plan from its own steps up to the goal, its own likelihood, its own divergence."""
+        batch = self.batch(4)
+        value, parts = policy.loss(batch, torch.Generator().manual_seed(3))
+        uniform = torch.rand(4, 8, generator=torch.Generator().manual_seed(3))
+        nll, kl, count = 0.0, 0.0, 0
+        for row in range(4):
+            length = int(min(batch["future_mask"][row].sum(), batch["goal_steps"][row]))
+            seen = {
+                k: torch.cat([batch["observation"][k], batch["future"][k]], 1)[row : row + 1] for k in self.observation_keys
+            }
+            goal = policy.encoder.aim({k: v[row : row + 1] for k, v in batch["goal"].items()})
+            states = policy.encoder.observe(seen)[:, : length + 1]
+            steps = torch.cat([states, goal.unsqueeze(1).expand(-1, length + 1, -1)], -1)
+            q = policy.recognition(steps, torch.tensor([length + 1]))
+            p = policy.proposal(steps[:, 0])
+            mean, std = (q[:, :8], torch.nn.functional.softplus(q[:, 8:]) + 1e-4)
+            z = mean + std * torch.distributions.Normal(0, 1).icdf(uniform[row])
+            mixture, _ = policy.decoder(torch.cat([z.unsqueeze(1).expand(-1, length, -1), steps[:, :length]], -1))
+            counts = batch["action_mask"][row, :length]
+            nll -= mixture.log_prob(policy.actions(batch["action"][row : row + 1, :length]))[0, counts].sum()
+            prior = torch.distributions.Normal(p[:, :8], torch.nn.functional.softplus(p[:, 8:]) + 1e-4)
+            kl += torch.distributions.kl_divergence(torch.distributions.Normal(mean, std), prior).sum() / 4
+            count += int(counts.sum())
+        assert parts["nll"].item() == pytest.approx(nll.item() / count, rel=1e-4)
+        assert parts["kl"].item() == pytest.approx(kl.item(), rel=1e-4)
+        assert value.item() == pytest.approx(nll.item() / count + 0.001 * kl.item(), rel=1e-4)
+
+    def test_what_lies_behind_the_goal_has_no_say(self, policy):
+        batch, other = self.batch(4), self.batch(4)
+        batch["goal_steps"][:] = other["goal_steps"][:] = 2
+        for key in self.observation_keys:
+            other["future"][key][:, 2:] += 1.0
+        other["action"][:, 2:] *= 0.5
+        one, two = (policy.loss(each, torch.Generator().manual_seed(0))[0] for each in (batch, other))
+        torch.testing.assert_close(one, two)
+        other["future"][self.observation_keys[0]][:, 1] += 1.0
+        assert not torch.isclose(policy.loss(other, torch.Generator().manual_seed(0))[0], one)
+
+    def test_plans_are_drawn_from_the_proposal(self):
+        """What recognition would say plays no part when acting: it would need the future."""
+        policy, other = self.make(), self.make()
+        for weights in other.recognition.parameters():
+            torch.nn.init.normal_(weights)
+        np.testing.assert_array_equal(
+            self.act(policy, self.window(3), self.goal(3)), self.act(other, self.window(3), self.goal(3))
+        )
+
+    def test_a_plan_without_recognition_is_refused(self):
+        with pytest.raises(ConfigError, match="recognition"):
+            self.make(recognition=None)
+        with pytest.raises(UnknownName, match="cell"):
+            self.make(decoder={"cell": "gro"})
+
+
+class TestDiscretePlans(PlayLMPContract):
+    config = {  # noqa: RUF012
+        **PlayLMPContract.config,
+        "plan": {"_target_": "robot_learning.nn.latents.CategoricalLatent", "groups": 3, "classes": 4},
+        "recognition": {"_target_": f"{NETWORKS}.TransformerRecognition", "width": 16, "heads": 2, "feedforward": 32},
+        "balance": 0.8,
+    }
+
+
+class TestPlayGCBC(PlayLMPContract):
+    config = {**PlayLMPContract.config, "plan": None, "recognition": None}  # noqa: RUF012
+
+
+class TestPlayLMPFromImages(PlayLMPContract):
+    observation_keys = ("camera", "velocity")
+    goal_keys = ("camera",)
+    overfit_steps = 60
+    overfit_to = 0.9
+
+
+@pytest.mark.parametrize("kind", [RecurrentRecognition, TransformerRecognition])
+def test_recognition_sees_the_window_in_both_directions_and_nothing_behind_it(kind):
+    torch.manual_seed(0)
+    network = kind(3, 5, width=16).eval()
+    window, lengths = torch.randn(2, 6, 3), torch.tensor([4, 6])
+    before = network(window, lengths)
+    for step in range(6):
+        changed = window.clone()
+        changed[:, step] += 1.0
+        moved = (network(changed, lengths) - before).abs().amax(dim=1) > 1e-6
+        assert moved.tolist() == [step < 4, True]
+
+
+def test_within_counts_places():
+    assert within(torch.tensor([0, 2, 3]), 3).tolist() == [[False] * 3, [True, True, False], [True] * 3]
+
+
+def test_a_gaussian_plan_at_noise_one_half_is_its_mean():
+    latent = GaussianLatent(3)
+    parameters = torch.randn(2, 6)
+    torch.testing.assert_close(latent.draw(parameters, torch.full((2, 3), 0.5)), parameters[:, :3])
