@@ -35,7 +35,7 @@ class Learner:
         Args:
             policy: A module with ``loss(batch, generator)``, on the device it trains on.
             recipe: The settings of the update.
-            steps: Length of the learning-rate schedule.
+            steps: Updates in all: the length of the learning-rate schedule and of what ``after_step`` schedules.
             seed: Key of noise and dropout.
         """
         self.policy = policy
@@ -65,6 +65,7 @@ class Learner:
         if self.ema is not None:
             self.ema.update(self.policy)
         self.step_count += 1
+        self.policy.after_step(self.step_count, self._steps)
         return metrics
 
     @torch.no_grad()

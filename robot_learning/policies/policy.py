@@ -83,6 +83,18 @@ class LearnedPolicy(nn.Module, ABC):
     def loss(self, batch: Mapping[str, Any], generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the loss of a batch of windows and figures worth logging; the batch is left as it was."""
 
+    def after_step(self, step: int, steps: int) -> None:  # noqa: ARG002 - for those that override it
+        """Do what follows an update of the weights, such as moving target networks; by default nothing.
+
+        What it moves must be a buffer or need no gradient: such tensors are saved and resumed with the weights, and neither the
+        optimiser nor the average of the weights touches them.
+
+        Args:
+            step: Updates made so far, this one included.
+            steps: Updates in all.
+        """
+        return
+
     @abstractmethod
     def reset(self, *, seed: int | None = None) -> None:
         """Start an episode."""
