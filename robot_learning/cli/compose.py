@@ -18,21 +18,34 @@ from typing import Any
 import hydra
 import hydra.utils
 from hydra.core.config_loader import ConfigLoader
+from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.object_type import ObjectType
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
+from hydra.core.plugins import Plugins
 from hydra.errors import HydraException, InstantiationException
+from hydra.plugins.search_path_plugin import SearchPathPlugin
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from robot_learning.core.arguments import argument_names, check_arguments
 from robot_learning.core.errors import ConfigError, RobotLearningError, UnknownName
-
-ALLOWED_TARGETS = ("robot_learning.", "torch.optim.")
-"""What a config may name in ``_target_``: a config is code, so it is limited to ours and the optimisers."""
+from robot_learning.core.extensions import extensions, ours
 
 FLAGS = ("--help", "--multirun", "--cfg")
+
+
+class _Extensions(SearchPathPlugin):  # type: ignore[misc] # hydra's base is Any to mypy
+    """Lets hydra find the configs of installed extensions after ours."""
+
+    def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
+        """Add them."""
+        for name in extensions():
+            search_path.append(name, f"pkg://{name}.configs")
+
+
+Plugins.instance().register(_Extensions)
 
 
 @dataclass(frozen=True)
@@ -272,8 +285,8 @@ def _target_arguments(node: Any) -> tuple[str, ...]:
 
 def _resolve_target(node: DictConfig) -> Callable[..., Any]:
     target = str(node._target_)
-    if not target.startswith(ALLOWED_TARGETS):
-        raise ConfigError(f"_target_: expected a name below {' or '.join(ALLOWED_TARGETS)}, got {target!r}")
+    if not ours(target):  # a config is code
+        raise ConfigError(f"_target_: expected a name below robot_learning. or an installed extension, got {target!r}")
     module, _, name = target.rpartition(".")
     try:
         namespace = vars(importlib.import_module(module))

@@ -95,6 +95,7 @@ class LogisticMixtureHead(nn.Module):
 
     def forward(self, features: Float[Tensor, "*n f"]) -> LogisticMixture:
         """Return the mixture; computed in fp32, because bins are narrower than what bf16 resolves."""
-        out = self.read_out(features).float().unflatten(-1, (3, self.action_size, self.components))
+        with torch.autocast(features.device.type, enabled=False):
+            out = self.read_out(features.float()).unflatten(-1, (3, self.action_size, self.components))
         logits, means, log_scales = out.unbind(dim=-3)
         return LogisticMixture(logits, means, log_scales.clamp(min=LOG_SCALE_FLOOR), self.bins)

@@ -1,8 +1,8 @@
 """Build, save and load policies. A saved policy is ``policy.json`` and ``weights.safetensors``: data, never code.
 
 ``policy.json`` holds the class' name and keyword arguments, the robot's spec and the statistics the policy was built from, the
-digest of the weights, and where they came from. Loading imports the named class, which must be a policy of ours (and its parts
-networks of ours: a function is never called), and fills in the weights.
+digest of the weights, and where they came from. Loading imports the named class, which must be a policy of ours or of an
+installed extension (and its parts networks of theirs: a function is never called), and fills in the weights.
 """
 
 import hashlib
@@ -24,13 +24,12 @@ from torch import Tensor, nn
 
 from robot_learning.core.arguments import check_arguments
 from robot_learning.core.errors import CheckpointError, ConfigError, RobotLearningError, UnknownName
+from robot_learning.core.extensions import ours
 from robot_learning.core.spec import RobotSpec
 from robot_learning.core.types import Stats
 
 FORMAT = 1
 """Version of the layout; a higher one in a file is from a newer release."""
-ALLOWED = "robot_learning."
-"""Classes named in a config or checkpoint must live in this package."""
 
 
 class LearnedPolicy(nn.Module, ABC):
@@ -251,8 +250,8 @@ def _class(config: Any, kind: type[nn.Module]) -> type[nn.Module]:
 
 def _resolve(target: Any) -> Any:
     """Return what a dotted name means, if it is ours."""
-    if not isinstance(target, str) or not target.startswith(ALLOWED):
-        raise ConfigError(f"_target_: expected a name in {ALLOWED[:-1]}, got {target!r}")
+    if not isinstance(target, str) or not ours(target):
+        raise ConfigError(f"_target_: expected a name in robot_learning or an installed extension, got {target!r}")
     module, _, name = target.rpartition(".")
     try:
         return getattr(importlib.import_module(module), name)

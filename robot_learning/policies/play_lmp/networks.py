@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from robot_learning.core.errors import ConfigError, UnknownName
 from robot_learning.nn.logistic_mixture import LogisticMixture, LogisticMixtureHead
+from robot_learning.nn.mlp import ResidualMLP
 
 CELLS: dict[str, Any] = {"gru": nn.GRU, "lstm": nn.LSTM, "rnn": nn.RNN}
 """Recurrent cells; ``rnn`` has ReLU units as in MCIL's published code."""
@@ -130,6 +131,7 @@ class Decoder(nn.Module):
         cell: ``gru``, ``lstm`` or ``rnn``.
         components: Mixture components per action dimension.
         bins: Bins per action dimension; 256 in Play-LMP.
+        blocks: Residual blocks that each step passes before the recurrent layers; 0, as published, for none.
     """
 
     def __init__(
@@ -142,15 +144,17 @@ class Decoder(nn.Module):
         cell: str = "rnn",
         components: int = 10,
         bins: int = 256,
+        blocks: int = 0,
     ) -> None:
         """Make the layers."""
         super().__init__()
         if bins < 2 or components < 1:
             raise ConfigError(f"decoder: expected bins >= 2 and components >= 1, got {bins} and {components}")
-        self.steps = recurrent(cell, inputs, width, layers)
+        self.embed = ResidualMLP(inputs, width, width=width, blocks=blocks) if blocks else nn.Identity()
+        self.steps = recurrent(cell, width if blocks else inputs, width, layers)
         self.head = LogisticMixtureHead(width, action_size, components=components, bins=bins)
 
     def forward(self, steps: Float[Tensor, "b l i"], memory: Any = None) -> tuple[LogisticMixture, Any]:
         """Return the mixtures over actions ``[b, l, a]`` and the memory for the steps after."""
-        hidden, memory = self.steps(steps, memory)
+        hidden, memory = self.steps(self.embed(steps), memory)
         return self.head(hidden), memory

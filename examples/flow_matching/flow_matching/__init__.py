@@ -1,0 +1,1 @@
+"""Flow matching as a policy for robot-learning."""
