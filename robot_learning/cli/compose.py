@@ -188,8 +188,20 @@ def _parse(loader: ConfigLoader, overrides: Sequence[str]) -> list[Override]:
     for item in overrides:
         if "=" not in item and not item.startswith("~"):
             raise ConfigError(f"override {item!r}: expected key=value or group=option")
-    parsed: list[Override] = OverridesParser.create(loader).parse_overrides(list(overrides))
+    parser = OverridesParser.create(loader)
+    lines = [line for item in parser.parse_overrides(list(overrides)) for line in _spelled_out(loader, item)]
+    parsed: list[Override] = parser.parse_overrides(lines)
     return parsed
+
+
+def _spelled_out(loader: ConfigLoader, item: Override) -> list[str]:
+    """Return ``group=OPTION/TASK`` as ``group=OPTION`` and ``group.tasks=[TASK]`` where OPTION's target takes tasks."""
+    line, group = item.input_line or "", item.key_or_group
+    option, _, task = str(item.value()).partition("/")
+    if not task or not _is_group(loader, item) or option not in _options(loader, group):
+        return [line]
+    takes = _target_arguments(hydra.compose(f"{group}/{option}")[group])
+    return [line.replace(f"{option}/{task}", option), f"{group}.tasks=[{task}]"] if "tasks" in takes else [line]
 
 
 def _check_root(loader: ConfigLoader, root: str) -> None:

@@ -194,3 +194,16 @@ class TaskSuite(Protocol):
         A trial succeeds when the score reaches 1; its result is the highest score of the episode.
         """
         ...
+
+
+@runtime_checkable
+class ExpertSuite(TaskSuite, Protocol):
+    """A suite that can show how its tasks are done: ``collect operator=expert`` records it."""
+
+    def expert(self, task: str) -> Actor:
+        """Return who does ``task``: a scripted actor that sees what the suite's robot observes.
+
+        Raises:
+            UnknownName: Not one of the suite's tasks, or one without an expert.
+        """
+        ...

@@ -10,12 +10,13 @@ import torch
 
 from robot_learning.core.protocols import Actor, Robot, StepObserver, TaskSuite
 from robot_learning.core.spec import check_compatible
-from robot_learning.core.types import Observation, Trial
+from robot_learning.core.types import Trial
 from robot_learning.policies.policy import load_policy
 from robot_learning.runtime.actors import ChunkedActor, RandomActor
 from robot_learning.runtime.clock import SimClock
 from robot_learning.runtime.episode import run_episode
 from robot_learning.runtime.guards import standard_guards
+from robot_learning.runtime.judge import Judge
 
 _FAR = math.inf
 """In simulation an action out of range is clipped, however far out; what is not finite still ends the rollout."""
@@ -102,34 +103,6 @@ def attempt(
         observers=(judge, *observers),
     )
     return Rollout(name, trial.task, number, trial.seed, judge.best, judge.best >= 1.0, outcome.steps, outcome.reason)
-
-
-class Judge:
-    """Keeps the best score of an episode and says done when it reaches 1.
-
-    Attributes:
-        best: Highest score so far.
-    """
-
-    def __init__(self, suite: TaskSuite, trial: Trial) -> None:
-        """Wait for the first observation."""
-        self._suite, self._trial = suite, trial
-        self.best = 0.0
-
-    def __call__(self, observation: Observation) -> bool:
-        """Score an observation."""
-        self.best = max(self.best, self._suite.score(self._trial, self._first, observation))
-        return self.best >= 1.0
-
-    def on_reset(self, observation: Observation, **_: Any) -> None:
-        """Remember how it began."""
-        self._first = observation
-
-    def on_step(self, step: Any) -> None:
-        """Do nothing: the loop asks for the verdict itself."""
-
-    def on_end(self, outcome: Any) -> None:
-        """Do nothing."""
 
 
 Setup = Callable[[tuple[str, int]], Rollout]

@@ -7,8 +7,10 @@ from typing import Any
 import numpy as np
 
 from robot_learning.core.errors import ConfigError, UnknownName
+from robot_learning.core.protocols import Actor
 from robot_learning.core.types import Episode, Observation, Trial
 from robot_learning.sim.demonstrations import scripted_episode, worked_on
+from robot_learning.sim.operator.operators import TaskOperator
 from robot_learning.sim.robot import Camera, PlayTableRobot
 from robot_learning.sim.scene import Scene
 from robot_learning.sim.tasks.table import TASKS, task
@@ -67,6 +69,14 @@ class PlayTableSuite:
         wanted, before, now = task(trial.task), Scene.of(first), Scene.of(current)
         blocks = worked_on(wanted, before, Scene.of(trial.goal)) or wanted.candidates(before)
         return float(any(wanted.done(before, now, block) for block in blocks))
+
+    def expert(self, task: str) -> Actor:
+        """Return the scripted operator for one of the suite's tasks; it moves the tool (``action_mode=ee_delta``)."""
+        if task not in self.tasks:
+            raise UnknownName("task", task, self.tasks)
+        if self._action_mode != "ee_delta":
+            raise ConfigError(f"play_table expert: expected action_mode=ee_delta, got {self._action_mode}")
+        return TaskOperator(task)
 
     def _pick(self, per_task: int, seed: int) -> list[tuple[str, int, Episode]]:
         short = {name: len(self._goals.get(name, ())) for name in self.tasks}

@@ -41,6 +41,27 @@ def test_overrides_choose_groups_and_set_values():
     assert list(config.policy.observation_keys) == list(config.data.observation_keys)
 
 
+def test_one_task_of_a_suite_is_named_after_a_slash():
+    config = compose("evaluate", ["task=play_table/open_drawer"])
+    assert config == compose("evaluate", ["task=play_table", "task.tasks=[open_drawer]"])
+    jobs = expand(["task=play_table/open_drawer,play_table/close_drawer"])
+    assert [compose("collect", job).task.tasks for job in jobs] == [["open_drawer"], ["close_drawer"]]
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("task=pusht/pusht", "unknown option of task 'pusht/pusht'; nearest: pusht"),
+        ("task=play_tabel/open_drawer", "unknown option of task 'play_tabel/open_drawer'"),
+        ("task=play_table/", "unknown option of task 'play_table/'; nearest: play_table"),
+        ("task=play_table/a/b", None),
+    ],
+)
+def test_a_slash_where_none_belongs_names_the_options(override, message):
+    with pytest.raises(UnknownName, match=message):
+        instantiate(compose("evaluate", [override]).task)
+
+
 def test_an_argument_that_the_yaml_does_not_list_may_be_set():
     assert "freeze_past" not in compose("train").policy
     assert compose("train", ["policy.freeze_past=true"]).policy.freeze_past is True
