@@ -114,16 +114,8 @@ class WindowEncoder(nn.Module):
         Raises:
             SpecMismatch: A key is missing, or has another shape or kind; all of them are named.
         """
-        wrong: list[str] = []
-        for key in keys:
-            axes = self._specs[key].shape if steps is None else (steps, *self._specs[key].shape)
-            wrong += mismatches(arrays, key, axes, batch, image=key in self.images)
-            if batch is None and key in arrays:
-                batch = next(iter(np.shape(arrays[key])), None)
-        if wrong:
-            raise SpecMismatch(f"{'goal' if steps is None else 'window'}: " + "; ".join(wrong))
         device = next(self.buffers()).device if self.scales else next(self.parameters()).device
-        return {key: torch.as_tensor(np.asarray(arrays[key]), device=device) for key in keys}
+        return checked_tensors(arrays, {key: self._specs[key] for key in keys}, steps, batch, device)
 
     def _encode(self, key: str, values: Tensor, generator: torch.Generator | None) -> Float[Tensor, "b t f"]:
         batch, steps = values.shape[:2]
@@ -149,6 +141,36 @@ def _columns_of_objects(
                 own.extend(range(start + index * size, start + (index + 1) * size))
         start += sizes[key]
     return columns, places
+
+
+def checked_tensors(
+    arrays: Mapping[str, NDArray[Any]],
+    specs: Mapping[str, ArraySpec],
+    steps: int | None,
+    batch: int | None,
+    device: torch.device,
+) -> dict[str, Tensor]:
+    """Return the arrays that ``specs`` name as tensors on ``device``, shapes and kinds checked.
+
+    Args:
+        arrays: Batch first; with ``steps``, time second.
+        specs: What one step of each key looks like.
+        steps: Number of time steps wanted; None for goals, which have no time axis.
+        batch: Batch size wanted; None for that of the first key.
+        device: Where to put the tensors.
+
+    Raises:
+        SpecMismatch: A key is missing, or has another shape or kind; all of them are named.
+    """
+    wrong: list[str] = []
+    for key, spec in specs.items():
+        axes = spec.shape if steps is None else (steps, *spec.shape)
+        wrong += mismatches(arrays, key, axes, batch, image=spec.is_image)
+        if batch is None and key in arrays:
+            batch = next(iter(np.shape(arrays[key])), None)
+    if wrong:
+        raise SpecMismatch(f"{'goal' if steps is None else 'window'}: " + "; ".join(wrong))
+    return {key: torch.as_tensor(np.asarray(arrays[key]), device=device) for key in specs}
 
 
 def mismatches(

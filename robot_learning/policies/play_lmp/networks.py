@@ -1,7 +1,6 @@
 """The three networks of Play-LMP: plan recognition (two kinds), plan proposal and the plan decoder."""
 
 import itertools
-import math
 from typing import Any
 
 import torch
@@ -11,6 +10,7 @@ from torch import Tensor, nn
 from robot_learning.core.errors import ConfigError, UnknownName
 from robot_learning.nn.logistic_mixture import LogisticMixture, LogisticMixtureHead
 from robot_learning.nn.mlp import ResidualMLP
+from robot_learning.nn.positions import sine_positions
 
 CELLS: dict[str, Any] = {"gru": nn.GRU, "lstm": nn.LSTM, "rnn": nn.RNN}
 """Recurrent cells; ``rnn`` has ReLU units as in MCIL's published code."""
@@ -85,18 +85,11 @@ class TransformerRecognition(nn.Module):
     def forward(self, window: Float[Tensor, "b l f"], lengths: Int[Tensor, " b"]) -> Float[Tensor, "b p"]:
         """Return the parameters for windows of which the first ``lengths`` steps count."""
         counts = within(lengths, window.shape[1])
-        tokens = self.embed(window) + sine_positions(window.shape[1], self.embed.out_features).to(window)
+        tokens = self.embed(window) + sine_positions(window.shape[1], self.embed.out_features, window.device)
         hidden = self.layers(tokens, src_key_padding_mask=~counts)
         mean = (hidden * counts.unsqueeze(-1)).sum(dim=1) / lengths.unsqueeze(-1)
         parameters: Tensor = self.read_out(mean)
         return parameters
-
-
-def sine_positions(length: int, width: int) -> Float[Tensor, "l w"]:
-    """Return the sine and cosine positions of Vaswani et al. (NeurIPS 2017); ``width`` is even."""
-    rates = torch.exp(-math.log(10000.0) * torch.arange(0, width, 2) / width)
-    angles = torch.arange(length)[:, None] * rates
-    return torch.stack([angles.sin(), angles.cos()], dim=-1).flatten(1)
 
 
 def within(lengths: Int[Tensor, " b"], steps: int) -> Bool[Tensor, "b l"]:
