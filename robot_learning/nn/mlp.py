@@ -16,7 +16,7 @@ class ResidualBlock(nn.Module):
         self.outer = nn.Linear(width, width)
         self.dropout = nn.Dropout(dropout)
 
-    def forward(self, x: Float[Tensor, "b w"]) -> Float[Tensor, "b w"]:
+    def forward(self, x: Float[Tensor, "*n w"]) -> Float[Tensor, "*n w"]:
         """Return the refined features."""
         refined: Tensor = x + self.outer(self.dropout(F.gelu(self.inner(self.norm(x)))))
         return refined
@@ -40,7 +40,7 @@ class ResidualMLP(nn.Module):
         self.blocks = nn.Sequential(*(ResidualBlock(width, dropout) for _ in range(blocks)))
         self.leave = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, outputs))
 
-    def forward(self, x: Float[Tensor, "b i"]) -> Float[Tensor, "b o"]:
+    def forward(self, x: Float[Tensor, "*n i"]) -> Float[Tensor, "*n o"]:
         """Return the outputs."""
         out: Tensor = self.leave(self.blocks(self.enter(x)))
         return out

@@ -123,6 +123,22 @@ class TestPlayGCBC(PlayLMPContract):
     config = {**PlayLMPContract.config, "plan": None, "recognition": None}  # noqa: RUF012
 
 
+class TestWithoutMemory(PlayLMPContract):
+    config = {**PlayLMPContract.config, "decoder": {"width": 64, "cell": None, "blocks": 2, "components": 3}}  # noqa: RUF012
+
+    def test_the_decoder_remembers_since_the_plan_was_made(self):
+        """It does not: with the same plan the same step is answered alike, whatever came between."""
+        policy = self.make(temperature=0.0, replan=9)
+        policy.reset(seed=0)
+        first, other, again = (policy.act(self.window(1, seed=seed), self.goal(1)) for seed in (0, 5, 0))
+        np.testing.assert_array_equal(first, again)
+        assert not np.allclose(first, other)
+
+    def test_neither_memory_nor_blocks_are_refused(self):
+        with pytest.raises(ConfigError, match="a cell or blocks"):
+            self.make(decoder={"cell": None})
+
+
 class TestPlayLMPFromImages(PlayLMPContract):
     observation_keys = ("camera", "velocity")
     goal_keys = ("camera",)

@@ -121,7 +121,7 @@ class Decoder(nn.Module):
         action_size: Number of action dimensions.
         width: Units per layer; 2048 in Play-LMP.
         layers: Layers; 2 in Play-LMP.
-        cell: ``gru``, ``lstm`` or ``rnn``.
+        cell: ``gru``, ``lstm`` or ``rnn``; None for no memory, a perceptron of ``blocks`` alone.
         components: Mixture components per action dimension.
         bins: Bins per action dimension; 256 in Play-LMP.
         blocks: Residual blocks that each step passes before the recurrent layers; 0, as published, for none.
@@ -134,20 +134,25 @@ class Decoder(nn.Module):
         *,
         width: int = 2048,
         layers: int = 2,
-        cell: str = "rnn",
+        cell: str | None = "rnn",
         components: int = 10,
         bins: int = 256,
         blocks: int = 0,
     ) -> None:
         """Make the layers."""
         super().__init__()
-        if bins < 2 or components < 1:
-            raise ConfigError(f"decoder: expected bins >= 2 and components >= 1, got {bins} and {components}")
+        if bins < 2 or components < 1 or blocks < (cell is None):
+            raise ConfigError(
+                f"decoder: expected bins >= 2, components >= 1 and a cell or blocks, got {bins}, {components}, {cell} and "
+                f"{blocks}"
+            )
         self.embed = ResidualMLP(inputs, width, width=width, blocks=blocks) if blocks else nn.Identity()
-        self.steps = recurrent(cell, width if blocks else inputs, width, layers)
+        self.steps = None if cell is None else recurrent(cell, width if blocks else inputs, width, layers)
         self.head = LogisticMixtureHead(width, action_size, components=components, bins=bins)
 
     def forward(self, steps: Float[Tensor, "b l i"], memory: Any = None) -> tuple[LogisticMixture, Any]:
         """Return the mixtures over actions ``[b, l, a]`` and the memory for the steps after."""
-        hidden, memory = self.steps(self.embed(steps), memory)
+        hidden = self.embed(steps)
+        if self.steps is not None:
+            hidden, memory = self.steps(hidden, memory)
         return self.head(hidden), memory
