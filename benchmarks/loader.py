@@ -7,6 +7,12 @@ State: 36,000 rows of 60 numbers, batches of 512 windows of 2 observations, 9 ac
 memory ("cold", every frame read and decoded when it is asked for). The naive reader opens the store with zarr-python and
 its own codec pipeline and slices each window's rows out of the arrays. All readers take turns, so a busy machine slows
 them alike; ratios are medians over the rounds.
+
+    python benchmarks/loader.py --lerobot build/peers/lerobot/bin/python --pusht pusht_human.zarr
+
+also reads the first human Push-T episodes beside lerobot (``benchmarks/peers/lerobot.sh`` makes its environment): windows of
+two frames, two states and sixteen actions in batches of 64, ours from a store, lerobot's from a ``LeRobotDataset`` of images
+that its own recorder wrote, each without and with two workers.
 """
 
 import argparse
@@ -15,22 +21,26 @@ import os
 import platform
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import zarr
+from peers.peer import Peer
 
 from robot_learning.core.spec import ArraySpec, RobotSpec
 from robot_learning.core.types import Episode
+from robot_learning.datasets.convert.diffusion_policy import convert_diffusion_policy
 from robot_learning.datasets.loader import WindowLoader
 from robot_learning.datasets.store import DemoStore
 from robot_learning.datasets.windows import Windows, WindowSpec
 
 SPEC = WindowSpec(n_obs=2, n_action=8, goal="future", goal_range=(1, 50))
 EPISODE_STEPS = 299
+BATCH = 64
+"""Image windows in a batch."""
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -38,6 +48,9 @@ def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5, help="turns that every reader takes")
     parser.add_argument("--seconds", type=float, default=1.0, help="length of a turn")
+    parser.add_argument("--lerobot", type=Path, help="interpreter of lerobot's environment: compare with it, too")
+    parser.add_argument("--pusht", type=Path, help="the human Push-T demonstrations in Diffusion Policy's format")
+    parser.add_argument("--episodes", type=int, default=50, help="how many of them")
     parser.add_argument("--json", type=Path, help="where to write the results")
     options = parser.parse_args(argv)
     with tempfile.TemporaryDirectory(prefix="loader-benchmark-") as folder:
@@ -45,6 +58,10 @@ def main(argv: list[str] | None = None) -> None:
             "state": measure(state_readers(Path(folder)), options.rounds, options.seconds),
             "image": measure(image_readers(Path(folder)), options.rounds, options.seconds),
         }
+        if options.lerobot is not None:
+            if options.pusht is None:
+                parser.error("--lerobot needs --pusht")
+            results["Push-T"] = beside_lerobot(Path(folder), options)
     report = {"machine": machine(), **{name: summary(rates) for name, rates in results.items()}}
     for name in results:
         _print(name, report[name])
@@ -70,7 +87,7 @@ def image_readers(folder: Path) -> dict[str, tuple[Iterator[Any], int]]:
     """Return readers of image windows, each with its batch size."""
     spec = RobotSpec({"camera": ArraySpec((96, 96, 3), "uint8")}, ArraySpec((7,)), 20.0, name="benchmark")
     path = fill(folder / "image.zarr", spec, episodes=20)
-    store, batch = DemoStore.open(path), 64
+    store, batch = DemoStore.open(path), BATCH
     memory = Windows(store, SPEC, ["camera"], ["camera"])
     disk = Windows(store, SPEC, ["camera"], ["camera"], image_budget=0)
     return {
@@ -80,6 +97,31 @@ def image_readers(folder: Path) -> dict[str, tuple[Iterator[Any], int]]:
         "loader, cold": (WindowLoader(disk, batch, seed=0), batch),
         "loader, cold, 2 workers": (WindowLoader(disk, batch, seed=0, num_workers=2), batch),
     }
+
+
+def beside_lerobot(folder: Path, options: argparse.Namespace) -> dict[str, list[float]]:
+    """Return windows per second of ours and of lerobot's from the same Push-T episodes, in turns."""
+    store = convert_diffusion_policy(options.pusht, folder / "pusht.zarr", limit=options.episodes)
+    frames: dict[str, list[Any]] = {"image": [], "state": [], "action": []}
+    for episode in store:
+        count = len(episode.action)
+        frames["image"].append(episode.observation["image"][:count])
+        frames["state"].append(episode.observation["agent_pos"][:count])
+        frames["action"].append(episode.action)
+    ends = np.cumsum([len(action) for action in frames["action"]])
+    np.savez(folder / "frames.npz", ends=ends, **{name: np.concatenate(parts) for name, parts in frames.items()})
+    windows = Windows(store, WindowSpec(n_obs=2, n_action=15), ["image", "agent_pos"])
+    ours = {f"ours, {count} workers": WindowLoader(windows, BATCH, seed=0, num_workers=count) for count in (0, 2)}
+    ask = [options.lerobot, Path(__file__).parent / "peers" / "lerobot_loader.py", folder / "frames.npz", folder / "lerobot"]
+    with Peer(*ask, 0) as alone, Peer(*ask, 2) as helped:
+        peers = {"lerobot, 0 workers": alone, "lerobot, 2 workers": helped}
+        rates: dict[str, list[float]] = {name: [] for name in (*ours, *peers)}
+        for _ in range(options.rounds):
+            for name, reader in ours.items():
+                rates[name].append(rate(reader, options.seconds) * BATCH)
+            for name, peer in peers.items():
+                rates[name].append(peer.turn(options.seconds))
+    return rates
 
 
 def fill(path: Path, spec: RobotSpec, *, episodes: int) -> Path:
@@ -137,14 +179,14 @@ def rate(reader: Iterator[Any], seconds: float, clock: Callable[[], float] = tim
     return count / (clock() - start)
 
 
-def summary(rates: dict[str, Sequence[float]] | dict[str, list[float]]) -> dict[str, Any]:
-    """Return ratios to the naive reader and windows per second, medians over the rounds."""
-    naive_rates = np.array(rates["naive"])
-    others = [name for name in rates if name != "naive"]
-    return {
-        "ratio_to_naive": {name: float(np.median(np.array(rates[name]) / naive_rates)) for name in others},
-        "windows_per_s": {name: float(np.median(values)) for name, values in rates.items()},
-    }
+def summary(rates: dict[str, list[float]]) -> dict[str, Any]:
+    """Return ratios to the baseline, which is naive or lerobot's faster reader, and windows per second; medians over rounds."""
+    medians = {name: float(np.median(values)) for name, values in rates.items()}
+    baseline = (
+        "naive" if "naive" in rates else max((name for name in rates if name.startswith("lerobot")), key=medians.__getitem__)
+    )
+    ratios = {name: float(np.median(np.array(values) / np.array(rates[baseline]))) for name, values in rates.items()}
+    return {"baseline": baseline, "ratio": ratios, "windows_per_s": medians}
 
 
 def machine() -> str:
@@ -161,10 +203,9 @@ def _cpu_lines() -> list[str]:
 
 
 def _print(name: str, report: dict[str, Any]) -> None:
-    print(f"{name} windows")
+    print(f"{name} windows; ratios to {report['baseline']}")
     for reader, value in report["windows_per_s"].items():
-        ratio = report["ratio_to_naive"].get(reader, 1.0)
-        print(f"  {ratio:8.1f} x naive  {value:12,.0f} windows/s  {reader}")
+        print(f"  {report['ratio'][reader]:8.1f} x  {value:12,.0f} windows/s  {reader}")
 
 
 if __name__ == "__main__":
