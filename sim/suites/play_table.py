@@ -10,10 +10,15 @@ from robot_learning.core.errors import ConfigError, UnknownName
 from robot_learning.core.protocols import Actor
 from robot_learning.core.types import Episode, Observation, Trial
 from robot_learning.sim.demonstrations import scripted_episode, worked_on
+from robot_learning.sim.kinematics import ArmKinematics, downward
 from robot_learning.sim.operator.operators import TaskOperator
 from robot_learning.sim.robot import Camera, PlayTableRobot
 from robot_learning.sim.scene import Scene
 from robot_learning.sim.tasks.table import TASKS, task
+
+FREE_LOW = np.array([0.30, -0.40, 0.14])
+FREE_HIGH = np.array([0.62, 0.40, 0.42])
+"""Where the tool may start [m]: above blocks and furniture, within reach."""
 
 
 class PlayTableSuite:
@@ -29,6 +34,8 @@ class PlayTableSuite:
         action_mode: What the robot takes: ``ee_delta`` or ``joint_position``.
         tasks: Which of the 18 tasks to evaluate; all by default.
         patience: Steps allowed, as a multiple of the steps that the operator took.
+        perturb: Largest distance [m] that a trial's tool starts from where the operator's started; 0 starts there. The paper
+            on learning latent plans from play goes up to 0.4.
     """
 
     name = "play_table"
@@ -41,12 +48,16 @@ class PlayTableSuite:
         action_mode: str = "ee_delta",
         tasks: Sequence[str] | None = None,
         patience: float = 3.0,
+        perturb: float = 0.0,
     ) -> None:
         """Sort the goals by task."""
+        if perturb < 0:
+            raise ConfigError(f"play_table perturb: expected 0 or more metres, got {perturb}")
         self.tasks: tuple[str, ...] = tuple(task(name).name for name in (TASKS if tasks is None else tasks))
         self._cameras = tuple(cameras)
         self._action_mode = action_mode
         self._patience = patience
+        self._perturb = perturb
         self._goals: dict[str, list[Episode]] = {}
         for index, episode in enumerate(goals):
             self._goals.setdefault(_task_of(episode, index), []).append(episode)
@@ -102,14 +113,32 @@ class PlayTableSuite:
             robot.close()
 
     def _trial(self, name: str, index: int, episode: Episode, seed: int) -> Trial:
+        start: Observation = {key: value[0] for key, value in episode.observation.items()}
+        if self._perturb > 0:
+            start = displaced(start, self._perturb, np.random.default_rng([_seed(seed, name, index), 1]))
         return Trial(
             task=name,
             seed=_seed(seed, name, index),
-            start={key: value[0] for key, value in episode.observation.items()},
+            start=start,
             goal={key: value[-1] for key, value in episode.observation.items()},
             max_steps=ceil(self._patience * episode.steps),
             instruction=episode.instruction,
         )
+
+
+def displaced(start: Observation, distance: float, rng: np.random.Generator) -> Observation:
+    """Return what to start from with the tool elsewhere, up to ``distance`` [m] away in the free space above the furniture.
+
+    Direction and distance are uniform; what would end outside that space is drawn again.
+    """
+    position = start["ee_pose"][:3].astype(np.float64)
+    while True:
+        direction = rng.normal(size=3)
+        place = position + direction * (rng.uniform(0.0, distance) / np.linalg.norm(direction))
+        if np.all(place >= FREE_LOW) and np.all(place <= FREE_HIGH):
+            break
+    joints = ArmKinematics().reach(place, downward(float(rng.uniform(-0.6, 0.6))))
+    return {**start, "joint_position": joints.astype(np.float32), "joint_velocity": np.zeros_like(start["joint_velocity"])}
 
 
 def _seed(seed: int, name: str, index: int) -> int:

@@ -10,6 +10,7 @@ from robot_learning.core.protocols import TaskSuite
 from robot_learning.core.types import End
 from robot_learning.sim.demonstrations import scripted_episode
 from robot_learning.sim.operator.operators import TaskOperator
+from robot_learning.sim.robot import PlayTableRobot
 from robot_learning.sim.suites.play_table import PlayTableSuite
 from robot_learning.sim.tasks.table import TASKS
 
@@ -110,3 +111,31 @@ def test_goals_must_be_single_task_episodes(episodes):
 def test_an_unknown_task_names_the_nearest():
     with pytest.raises(UnknownName, match="sweep_left"):
         PlayTableSuite(tasks=["sweep_lef"])
+
+
+def test_perturbed_starts_are_up_to_so_far_away_and_touch_nothing(episodes):
+    robot = PlayTableRobot()
+    robot.connect()
+    suite = PlayTableSuite(episodes, tasks=FEW, perturb=0.4)
+    plain = PlayTableSuite(episodes, tasks=FEW).trials(3, seed=0)
+    distances = []
+    for trial, near in zip(suite.trials(3, seed=0), plain, strict=True):
+        np.testing.assert_array_equal(trial.goal["ee_pose"], near.goal["ee_pose"])
+        first = robot.reset(start=trial.start)
+        distances.append(np.linalg.norm(first["ee_pose"][:3] - near.start["ee_pose"][:3]))
+        np.testing.assert_array_equal(first["block_position"], near.start["block_position"])
+        for _ in range(10):
+            robot.apply(np.array([0, 0, 0, 0, 0, 0, 1], np.float32))
+        now = robot.observe()
+        np.testing.assert_allclose(now["ee_pose"][:3], first["ee_pose"][:3], atol=5e-3)
+        np.testing.assert_allclose(now["furniture"], first["furniture"], atol=1e-3)
+        np.testing.assert_allclose(now["block_position"], first["block_position"], atol=2e-3)
+    robot.close()
+    assert max(distances) <= 0.405
+    assert max(distances) > 0.2
+    assert len({round(float(distance), 6) for distance in distances}) == len(distances)
+
+
+def test_a_negative_perturbation_is_refused():
+    with pytest.raises(ConfigError, match="0 or more metres"):
+        PlayTableSuite(perturb=-0.1)
