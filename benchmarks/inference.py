@@ -93,10 +93,9 @@ def ddpm_act(policy: BESO, window: Mapping[str, Any], goal: Mapping[str, Any]) -
     """Return a chunk that a DDPM samples with the policy's network (Chi et al. 2023: 100 steps, squared cosine betas)."""
     scheduler = DDPMScheduler(DDPM_STEPS, beta_schedule="squaredcos_cap_v2", prediction_type="epsilon")
     scheduler.set_timesteps(DDPM_STEPS)
-    states = policy.encoder.observe(policy.encoder.tensors(window, policy.observation_keys, policy.n_obs))
-    context = policy._context(states, goal)
-    slots = policy.horizon + (policy.n_obs - 1 if policy.network.past_actions else 0)
-    x = torch.randn(1, slots, *policy.spec.action.shape)
+    seen, aimed = ({key: torch.as_tensor(value) for key, value in part.items()} for part in (window, goal))
+    context = policy._context(policy.encoder.observe(seen), aimed)
+    x = policy.noise.draw(1, torch.Generator())
     for step in scheduler.timesteps:
         x = scheduler.step(policy.network(context, x, step.float().view(1)), step, x).prev_sample
     return policy.actions.inverse(x[:, -policy.horizon :]).numpy()

@@ -43,9 +43,6 @@ class TestFlowMatching(PolicyContract):
     overfit_steps = 500
     overfit_to = 0.5  # at t = 0 nothing shows which of the eight actions will come
 
-    def noise(self, policy, batch):
-        return {"noise": torch.randn(batch, policy.horizon, 2, generator=torch.Generator().manual_seed(1))}
-
     def test_with_the_true_velocity_one_step_is_enough(self):
         """Towards a single action a, v = (a - x) / (1 - t): at t = 0 one Euler step of length 1 arrives."""
         policy = self.make(steps=1)

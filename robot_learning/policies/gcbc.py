@@ -8,20 +8,17 @@ does the same thing in two ways, it answers with their mean.
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import torch
 from jaxtyping import Float
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from robot_learning.core.errors import SpecMismatch
 from robot_learning.core.spec import RobotSpec
 from robot_learning.core.types import Stats
 from robot_learning.nn.denoiser import masked_mean
 from robot_learning.nn.mlp import ResidualMLP
 from robot_learning.nn.normalizer import MinMax
 from robot_learning.nn.transformer import CausalTransformer, init_weights
-from robot_learning.policies.policy import LearnedPolicy, build_part
+from robot_learning.policies.policy import LearnedPolicy, Tensors, build_part
 from robot_learning.policies.window import WindowEncoder, fitting
 
 
@@ -133,29 +130,12 @@ class GCBC(LearnedPolicy):
 
     def loss(self, batch: Mapping[str, Any], generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the mean squared error of the scaled chunk over unpadded actions."""
-        augment = generator if self.training else None
-        states = self.encoder.observe(batch["observation"], augment)
-        if not self.goal_keys:
-            goal = states.new_zeros(len(states), 0)
-        elif batch.get("goal") is None:
-            raise SpecMismatch(f"batch: expected a goal with {list(self.goal_keys)}; set data.goal to future or final")
-        else:
-            goal = self.encoder.aim(batch["goal"], augment)
+        states, goal = self.encoder.see(batch["observation"], batch.get("goal"), generator if self.training else None)
         wanted = self.actions(batch["action"][:, self.n_obs - 1 :].float())
         error = (self.network(*self.encoder.relate(states, goal)).float() - wanted) ** 2
         return masked_mean(error, batch["action_mask"][:, self.n_obs - 1 :]), {}
 
-    def reset(self, *, seed: int | None = None) -> None:
-        """Start an episode; nothing is drawn at random."""
-
-    @torch.inference_mode()
-    def act(self, window: Mapping[str, NDArray[Any]], goal: Mapping[str, NDArray[Any]] | None = None) -> NDArray[np.float32]:
-        """Return a chunk ``[b, h, a]`` in raw units; see :class:`robot_learning.core.protocols.Policy`."""
-        states = self.encoder.observe(self.encoder.tensors(window, self.observation_keys, self.n_obs))
-        if self.goal_keys and goal is None:
-            raise SpecMismatch(f"goal: expected {list(self.goal_keys)}, got none")
-        aimed = states.new_zeros(len(states), 0)
-        if self.goal_keys and goal is not None:
-            aimed = self.encoder.aim(self.encoder.tensors(goal, self.goal_keys, None, len(states)))
-        chunk: NDArray[np.float32] = self.actions.inverse(self.network(*self.encoder.relate(states, aimed))).cpu().numpy()
-        return chunk
+    def forward(self, seen: Tensors, goal: Tensors, noise: Tensor, memory: Tensors) -> tuple[Tensor, Tensors]:  # noqa: ARG002
+        """Return a chunk ``[b, h, a]`` in raw units; see :class:`robot_learning.policies.policy.LearnedPolicy`."""
+        scaled = self.network(*self.encoder.relate(*self.encoder.see(seen, goal)))
+        return self.actions.inverse(scaled), memory

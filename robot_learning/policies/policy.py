@@ -12,6 +12,7 @@ import os
 import shutil
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,17 +24,41 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from robot_learning.core.arguments import check_arguments
-from robot_learning.core.errors import CheckpointError, ConfigError, RobotLearningError, UnknownName
+from robot_learning.core.errors import CheckpointError, ConfigError, RobotLearningError, SpecMismatch, UnknownName
 from robot_learning.core.extensions import ours
 from robot_learning.core.spec import RobotSpec
 from robot_learning.core.types import Stats
+from robot_learning.policies.window import checked_tensors
 
 FORMAT = 1
 """Version of the layout; a higher one in a file is from a newer release."""
 
 
+Tensors = dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Noise:
+    """The random numbers that one answer takes.
+
+    Attributes:
+        shape: Their shape, without the batch.
+        uniform: Uniform in [0, 1) instead of standard normal.
+    """
+
+    shape: tuple[int, ...]
+    uniform: bool = False
+
+    def draw(self, batch: int, generator: torch.Generator) -> Tensor:
+        """Return numbers for a batch, float32 on the CPU."""
+        return (torch.rand if self.uniform else torch.randn)((batch, *self.shape), generator=generator)
+
+
 class LearnedPolicy(nn.Module, ABC):
     """A policy whose weights are learned; satisfies :class:`robot_learning.core.protocols.Policy`.
+
+    A subclass writes ``__init__``, ``loss`` and ``forward``. The latter knows tensors alone, so that it can be compiled,
+    captured and exported; ``act`` does the rest.
 
     Args:
         spec: The robot.
@@ -51,6 +76,10 @@ class LearnedPolicy(nn.Module, ABC):
         n_action: Actions from the newest observed step on that a training window holds; ``horizon`` unless a loss wants more.
         n_future: Observed steps after the newest one that a training window holds; 0 unless a loss wants some.
         future_keys: Observation keys of those steps.
+        n_past: Actions applied between the observed steps that acting wants, too: ``n_obs - 1`` or 0.
+        noise: Random numbers that one answer takes.
+        asked_goal_keys: Goal keys that acting wants: ``goal_keys`` unless it knows some of them itself.
+        goal_optional: Act without a goal, too, though there are goal keys.
         robot_spec: The whole robot it was built for.
         statistics: Statistics of its training data.
     """
@@ -77,6 +106,9 @@ class LearnedPolicy(nn.Module, ABC):
         self.n_obs, self.horizon = n_obs, horizon
         self.n_action, self.n_future = horizon, 0
         self.future_keys: tuple[str, ...] = ()
+        self.n_past, self.noise, self.goal_optional = 0, Noise((0,)), False
+        self.asked_goal_keys = self.goal_keys
+        self.reset()
 
     @abstractmethod
     def loss(self, batch: Mapping[str, Any], generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
@@ -95,12 +127,57 @@ class LearnedPolicy(nn.Module, ABC):
         return
 
     @abstractmethod
-    def reset(self, *, seed: int | None = None) -> None:
-        """Start an episode."""
+    def forward(self, seen: Tensors, goal: Tensors, noise: Tensor, memory: Tensors) -> tuple[Tensor, Tensors]:
+        """Return a chunk ``[b, h, a]`` in raw units and the memory for the next call.
 
-    @abstractmethod
-    def act(self, window: Mapping[str, NDArray[Any]], goal: Mapping[str, NDArray[Any]] | None = None) -> NDArray[np.float32]:
-        """Return a chunk ``[b, h, a]`` in raw units."""
+        Args:
+            seen: Observations ``[b, n_obs, ...]`` in raw units; with ``n_past`` also ``action`` ``[b, n_past, a]``.
+            goal: Goals ``[b, ...]`` in raw units; empty for none.
+            noise: What :attr:`noise` describes, ``[b, ...]``.
+            memory: What the last call returned, or :meth:`blank`.
+        """
+
+    def blank(self, batch: int) -> Tensors:  # noqa: ARG002 - for those that override it
+        """Return the memory that an episode begins with, each tensor batch first; empty for a policy that has none."""
+        return {}
+
+    def reset(self, *, seed: int | None = None) -> None:
+        """Start an episode: memory is blank, and noise is drawn from ``seed``."""
+        self._generator = torch.Generator().manual_seed(0 if seed is None else seed)
+        self._memory: tuple[int, Tensors] | None = None
+
+    @torch.inference_mode()
+    def act(
+        self,
+        window: Mapping[str, NDArray[Any]],
+        goal: Mapping[str, NDArray[Any]] | None = None,
+        *,
+        noise: Tensor | None = None,
+    ) -> NDArray[np.float32]:
+        """Return a chunk ``[b, h, a]`` in raw units; see :class:`robot_learning.core.protocols.Policy`.
+
+        ``noise`` replaces the generator's. A policy with memory wants one call per control step.
+        """
+        device = next(self.parameters()).device
+        seen = checked_tensors(
+            window, {key: self.spec.observation[key] for key in self.observation_keys}, self.n_obs, None, device
+        )
+        batch = len(seen[self.observation_keys[0]])
+        if self.n_past:
+            seen |= checked_tensors(window, {"action": self.spec.action}, self.n_past, batch, device)
+        aimed: Tensors = {}
+        if goal is not None:
+            asked = {key: self.spec.observation[key] for key in self.asked_goal_keys}
+            aimed = checked_tensors(goal, asked, None, batch, device)
+        elif self.asked_goal_keys and not self.goal_optional:
+            raise SpecMismatch(f"goal: expected {list(self.asked_goal_keys)}, got none")
+        noise = self.noise.draw(batch, self._generator) if noise is None else noise
+        if self._memory is None or self._memory[0] != batch:
+            self._memory = batch, {name: value.to(device) for name, value in self.blank(batch).items()}
+        chunk, memory = self(seen, aimed, noise.to(device), self._memory[1])
+        self._memory = batch, memory
+        array: NDArray[np.float32] = chunk.float().cpu().numpy()
+        return array
 
 
 def build_part(config: Mapping[str, Any], kind: type[nn.Module] = nn.Module, /, **given: Any) -> Any:

@@ -86,6 +86,22 @@ class WindowEncoder(nn.Module):
         """Return one vector per observed step; a generator switches image augmentation on."""
         return torch.cat([self._encode(key, observation[key], generator) for key in self.observation_keys], dim=-1)
 
+    def see(
+        self, observation: Mapping[str, Tensor], goal: Mapping[str, Tensor] | None, generator: torch.Generator | None = None
+    ) -> tuple[Float[Tensor, "b t s"], Float[Tensor, "b g"]]:
+        """Return one vector per observed step and one per goal, which is empty for a policy without goals.
+
+        Raises:
+            SpecMismatch: There are goal keys and no goal.
+        """
+        states = self.observe(observation, generator)
+        if not self.goal_keys:
+            return states, states.new_zeros(len(states), 0)
+        if not goal:
+            wanted = list(self.goal_keys)
+            raise SpecMismatch(f"goal: expected {wanted}, got none; in training set data.goal to future or final")
+        return states, self.aim(goal, generator)
+
     def aim(self, goal: Mapping[str, Tensor], generator: torch.Generator | None = None) -> Float[Tensor, "b g"]:
         """Return one vector per goal."""
         encoded = [self._encode(key, goal[key].unsqueeze(1), generator) for key in self.goal_keys]
@@ -99,23 +115,6 @@ class WindowEncoder(nn.Module):
         shared = [key for key in places["state"] if key in places["goal"]]
         paired = [pair for key in shared for pair in zip(places["state"][key], places["goal"][key], strict=True)]
         return ObjectPool(columns["state"], columns["goal"], paired, state_size=self.observation_size, goal_size=self.goal_size)
-
-    def tensors(
-        self, arrays: Mapping[str, NDArray[Any]], keys: Sequence[str], steps: int | None, batch: int | None = None
-    ) -> dict[str, Tensor]:
-        """Return the arrays of ``keys`` as tensors on this module's device, shapes and kinds checked.
-
-        Args:
-            arrays: Batch first; with ``steps``, time second.
-            keys: Which keys.
-            steps: Number of time steps wanted; None for goals, which have no time axis.
-            batch: Batch size wanted; None for that of the first key.
-
-        Raises:
-            SpecMismatch: A key is missing, or has another shape or kind; all of them are named.
-        """
-        device = next(self.buffers()).device if self.scales else next(self.parameters()).device
-        return checked_tensors(arrays, {key: self._specs[key] for key in keys}, steps, batch, device)
 
     def _encode(self, key: str, values: Tensor, generator: torch.Generator | None) -> Float[Tensor, "b t f"]:
         batch, steps = values.shape[:2]

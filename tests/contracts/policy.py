@@ -152,8 +152,8 @@ class PolicyContract:
         np.testing.assert_allclose(shuffled, together[order], atol=1e-5)
 
     def noise(self, policy, batch):
-        """Return the keyword arguments that fix what is drawn at random; stochastic policies override this."""
-        return {}
+        """Return the keyword arguments that fix what is drawn at random."""
+        return {"noise": policy.noise.draw(batch, torch.Generator().manual_seed(1))}
 
     def test_acting_changes_nothing(self, policy):
         window, goal = self.window(2), self.goal(2)

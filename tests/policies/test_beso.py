@@ -46,8 +46,8 @@ def test_acting_is_sampling_with_the_denoiser_of_the_loss(case, sampler):
     """The chunk equals one put together from ``denoise``, the function that the loss is made of."""
     policy, window, goal = case.make(sampler=sampler, goal_dropout=0.1, guidance=2.0), case.window(2), case.goal(2)
     noise = case.noise(policy, 2)["noise"]
-    states = policy.encoder.observe(policy.encoder.tensors(window, case.observation_keys, case.n_obs))
-    aimed = policy.encoder.aim(policy.encoder.tensors(goal, case.goal_keys, None))
+    states = policy.encoder.observe({key: torch.as_tensor(window[key]) for key in case.observation_keys})
+    aimed = policy.encoder.aim({key: torch.as_tensor(value) for key, value in goal.items()})
 
     def estimate(x, sigma):
         level = torch.full((2,), sigma)
@@ -58,11 +58,11 @@ def test_acting_is_sampling_with_the_denoiser_of_the_loss(case, sampler):
         return free + 2.0 * (plain - free)
 
     x = noise * policy._sigmas[0]
-    if policy._past:
+    if policy.n_past:
         x[:, :1] = policy.actions(torch.as_tensor(window["action"]))
     with torch.no_grad():
         sample = SAMPLERS[sampler](estimate, x, policy._sigmas, torch.Generator().manual_seed(4))
-        wanted = policy.actions.inverse(sample[:, policy._past :].clamp(-1.1, 1.1)).numpy()
+        wanted = policy.actions.inverse(sample[:, policy.n_past :].clamp(-1.1, 1.1)).numpy()
     policy.reset(seed=4)
     np.testing.assert_allclose(policy.act(window, goal, noise=noise), wanted, atol=1e-5)
 
@@ -155,7 +155,7 @@ def test_wrong_past_actions_and_goals_are_named(case):
     policy = case.make()
     with pytest.raises(SpecMismatch, match=r"'position': expected shape \(2, 3\), got \(2, 4\)"):
         policy.act(case.window(2), {"position": np.zeros((2, 4), np.float32)})
-    if policy._past:
+    if policy.n_past:
         window = {**case.window(2), "action": np.zeros((1, 1, 2), np.float32)}
         with pytest.raises(SpecMismatch, match=r"'action': expected shape \(2, 1, 2\), got \(1, 1, 2\)"):
             policy.act(window, case.goal(2))

@@ -24,10 +24,6 @@ class TestDiffusionPolicy(PolicyContract):
     overfit_steps = 500
     overfit_to = 0.5  # late diffusion steps leave almost no trace of the action, early ones almost none of the noise
 
-    def noise(self, policy, batch):
-        slots = policy.n_obs - 1 + policy.horizon
-        return {"noise": torch.randn(batch, slots, 2, generator=torch.Generator().manual_seed(1))}
-
     def test_the_loss_by_hand(self, policy):
         """abar_k = cos^2((k + 1)/K + 0.008)/1.008 pi/2) / cos^2(0.008/1.008 pi/2), Nichol and Dhariwal (ICML 2021), Eq. 17."""
         batch = self.batch(4)

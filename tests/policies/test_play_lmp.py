@@ -30,9 +30,6 @@ class PlayLMPContract(PolicyContract):
     def sizes(self):
         return {}
 
-    def noise(self, policy, batch):
-        return {"noise": torch.rand(batch, policy.noise_size, generator=torch.Generator().manual_seed(1))}
-
     def test_actions_stay_within_the_data(self, policy):
         chunk = np.abs(self.act(policy, self.window(64), self.goal(64)))
         assert np.all(chunk <= np.array([2.0, 1.0]) + 1e-6)
@@ -42,7 +39,7 @@ class PlayLMPContract(PolicyContract):
         plans = []
         for _ in range(7):
             policy.act(self.window(1), self.goal(1))
-            plans.append(policy._plan.clone())
+            plans.append(policy._memory[1]["plan"].clone())
         assert [bool((plans[i] == plans[i + 1]).all()) for i in range(6)] == (
             [True, True, False] * 2 if policy.plan else [True] * 6
         )

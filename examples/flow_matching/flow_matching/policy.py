@@ -8,18 +8,16 @@ To act, dx/dt = v is followed from noise at t = 0 to actions at t = 1 in a few E
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-from robot_learning.core.errors import ConfigError, SpecMismatch
+from robot_learning.core.errors import ConfigError
 from robot_learning.core.spec import RobotSpec
 from robot_learning.core.types import Stats
 from robot_learning.nn.denoiser import masked_mean
 from robot_learning.nn.mlp import ResidualMLP
 from robot_learning.nn.normalizer import MinMax
-from robot_learning.policies.policy import LearnedPolicy
+from robot_learning.policies.policy import LearnedPolicy, Noise, Tensors
 from robot_learning.policies.window import WindowEncoder, fitting
 
 
@@ -44,57 +42,36 @@ class FlowMatching(LearnedPolicy):
         super().__init__(spec, observation_keys, goal_keys, n_obs, horizon)
         if steps < 1:
             raise ConfigError(f"FlowMatching: expected steps >= 1, got {steps}")
-        self.steps, self.chunk = steps, (horizon, spec.action.shape[0])
+        self.steps, self.noise = steps, Noise((horizon, spec.action.shape[0]))
         self.encoder = WindowEncoder(spec, statistics, observation_keys, goal_keys, interchangeable=interchangeable)
         self.actions = MinMax(fitting(statistics, "action", spec.action))
         size = horizon * spec.action.shape[0]
         sizes = self.encoder.related_sizes
         seen = n_obs * sizes["state_size"] + sizes["goal_size"]
         self.velocity = ResidualMLP(seen + size + 1, size, width=width, blocks=blocks)
-        self.reset()
 
     def loss(self, batch: Mapping[str, Any], generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the error of the velocity (see the module's formula), over unpadded actions."""
         clean = self.actions(batch["action"][:, self.n_obs - 1 :].float())
         noise = torch.randn(clean.shape, generator=generator, device=generator.device).to(clean)
         time = torch.rand(len(clean), 1, 1, generator=generator, device=generator.device).to(clean)
-        context = self._context(batch["observation"], batch.get("goal"), generator if self.training else None)
+        seen = self.encoder.see(batch["observation"], batch.get("goal"), generator if self.training else None)
+        context = self._context(*seen)
         velocity = self._velocity(context, (1 - time) * noise + time * clean, time)
         return masked_mean((velocity.float() - (clean - noise)) ** 2, batch["action_mask"][:, self.n_obs - 1 :]), {}
 
-    def reset(self, *, seed: int | None = None) -> None:
-        """Start an episode: the noise of its chunks is drawn from ``seed``."""
-        self._generator = torch.Generator().manual_seed(0 if seed is None else seed)
-
-    @torch.inference_mode()
-    def act(
-        self,
-        window: Mapping[str, NDArray[Any]],
-        goal: Mapping[str, NDArray[Any]] | None = None,
-        *,
-        noise: Tensor | None = None,
-    ) -> NDArray[np.float32]:
-        """Return a chunk ``[b, h, a]`` in raw units; ``noise`` of that shape replaces the generator's."""
-        seen = self.encoder.tensors(window, self.observation_keys, self.n_obs)
-        batch = len(seen[self.observation_keys[0]])
-        aimed = None if goal is None else self.encoder.tensors(goal, self.goal_keys, None, batch)
-        context = self._context(seen, aimed, None)
-        x = (torch.randn(batch, *self.chunk, generator=self._generator) if noise is None else noise).to(context)
+    def forward(self, seen: Tensors, goal: Tensors, noise: Tensor, memory: Tensors) -> tuple[Tensor, Tensors]:
+        """Return a chunk ``[b, h, a]`` in raw units; there is nothing to remember."""
+        context = self._context(*self.encoder.see(seen, goal))
+        x = noise
         for step in range(self.steps):
-            x = x + self._velocity(context, x, x.new_full((batch, 1, 1), step / self.steps)) / self.steps
-        chunk: NDArray[np.float32] = self.actions.inverse(x.clamp(-1, 1)).cpu().numpy()
-        return chunk
+            x = x + self._velocity(context, x, x.new_full((len(x), 1, 1), step / self.steps)) / self.steps
+        return self.actions.inverse(x.clamp(-1, 1)), memory
 
     def _velocity(self, context: Tensor, x: Tensor, time: Tensor) -> Tensor:
         out: Tensor = self.velocity(torch.cat([context, x.flatten(1), time.flatten(1)], dim=-1))
         return out.view(x.shape)
 
-    def _context(
-        self, seen: Mapping[str, Tensor], goal: Mapping[str, Tensor] | None, augment: torch.Generator | None
-    ) -> Tensor:
-        states = self.encoder.observe(seen, augment)
-        if self.goal_keys and goal is None:
-            raise SpecMismatch(f"goal: expected {list(self.goal_keys)}, got none")
-        aimed = self.encoder.aim(goal, augment) if goal and self.goal_keys else states.new_zeros(len(states), 0)
-        states, aimed = self.encoder.relate(states, aimed)
-        return torch.cat([states.flatten(1), aimed], dim=-1)
+    def _context(self, states: Tensor, goal: Tensor) -> Tensor:
+        states, goal = self.encoder.relate(states, goal)
+        return torch.cat([states.flatten(1), goal], dim=-1)

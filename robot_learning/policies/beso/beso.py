@@ -14,21 +14,18 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
-import numpy as np
 import torch
-from jaxtyping import Float
-from numpy.typing import NDArray
 from torch import Tensor
 
-from robot_learning.core.errors import ConfigError, SpecMismatch
+from robot_learning.core.errors import ConfigError
 from robot_learning.core.spec import RobotSpec
 from robot_learning.core.types import Stats
 from robot_learning.nn.denoiser import denoise_at, denoising_loss, truncated_loglogistic
 from robot_learning.nn.normalizer import MinMax
 from robot_learning.nn.samplers import sampler as find_sampler
 from robot_learning.nn.schedules import noise_levels
-from robot_learning.policies.policy import LearnedPolicy, build_part
-from robot_learning.policies.window import WindowEncoder, fitting, mismatches
+from robot_learning.policies.policy import LearnedPolicy, Noise, Tensors, build_part
+from robot_learning.policies.window import WindowEncoder, fitting
 
 _OVERSHOOT = 1.1
 """Sampled actions are clamped to the data's bounds times this, as the authors do."""
@@ -103,18 +100,16 @@ class BESO(LearnedPolicy):
         self.sigma_data, self.sigma_min, self.sigma_max = sigma_data, sigma_min, sigma_max
         self.draws = draws
         self.goal_dropout, self.guidance, self.freeze_past = goal_dropout, guidance, freeze_past
-        self._past = n_obs - 1 if self.network.past_actions else 0
+        self.n_past = n_obs - 1 if self.network.past_actions else 0
+        self.noise, self.goal_optional = Noise((self.n_past + horizon, spec.action.shape[0])), goal_dropout > 0
         self._sample = find_sampler(sampler)
         self._sigmas = noise_levels(schedule, steps, sigma_min, sigma_max).tolist()
-        self.reset()
 
     def loss(self, batch: Mapping[str, Any], generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the denoising loss of a batch (see the module's formula), over unpadded actions."""
-        augment = generator if self.training else None
-        first = self.n_obs - 1 - self._past
+        first = self.n_obs - 1 - self.n_past
         clean = self.actions(batch["action"][:, first:].float())
-        states = self.encoder.observe(batch["observation"], augment)
-        goal = self._goal(batch.get("goal"), clean, augment)
+        states, goal = self.encoder.see(batch["observation"], batch.get("goal"), generator if self.training else None)
         if self.goal_dropout > 0.0 and self.training:
             kept = torch.rand(len(clean), 1, generator=generator, device=generator.device) >= self.goal_dropout
             goal = goal * kept.to(goal)
@@ -129,83 +124,42 @@ class BESO(LearnedPolicy):
         )
         return value, {}
 
-    def reset(self, *, seed: int | None = None) -> None:
-        """Start an episode: the noise of its chunks is drawn from ``seed``."""
-        self._generator = torch.Generator().manual_seed(0 if seed is None else seed)
+    def forward(self, seen: Tensors, goal: Tensors, noise: Tensor, memory: Tensors) -> tuple[Tensor, Tensors]:
+        """Return a chunk ``[b, h, a]`` in raw units; see :class:`robot_learning.policies.policy.LearnedPolicy`.
 
-    @torch.inference_mode()
-    def act(
-        self,
-        window: Mapping[str, NDArray[Any]],
-        goal: Mapping[str, NDArray[Any]] | None = None,
-        *,
-        noise: Float[Tensor, "b n a"] | None = None,
-    ) -> NDArray[np.float32]:
-        """Return a chunk ``[b, h, a]`` in raw units; see :class:`robot_learning.core.protocols.Policy`.
-
-        ``noise`` (standard normal, all denoised slots) replaces the generator's, for tests and exports.
+        ``noise`` is what sampling starts from, for all denoised slots; where the network sees past actions, those that were
+        applied take its place. What stochastic samplers add comes from the policy's generator.
         """
-        states = self.encoder.observe(self.encoder.tensors(window, self.observation_keys, self.n_obs))
-        x = self._start(window, states, noise)
-        past = x[:, : self._past].clone()
-        context = self._context(states, goal)
+        x = noise * self._sigmas[0]
+        if self.n_past:
+            x = torch.cat([self.actions(seen["action"].float()), x[:, self.n_past :]], dim=1)
+        past = x[:, : self.n_past]
+        context = self._context(self.encoder.observe(seen), goal)
         network = partial(self.network, context)
 
         def estimate(x: Tensor, sigma: float) -> Tensor:
-            if self.freeze_past and self._past:
-                x = torch.cat([past, x[:, self._past :]], dim=1)
+            if self.freeze_past and self.n_past:
+                x = torch.cat([past, x[:, self.n_past :]], dim=1)
             if len(context) == len(x):
                 return denoise_at(network, x, sigma, self.sigma_data)
             aimed, free = denoise_at(network, torch.cat([x, x]), sigma, self.sigma_data).chunk(2)
             guided: Tensor = free + self.guidance * (aimed - free)
             return guided
 
-        sample = self._sample(estimate, x, self._sigmas, self._generator)[:, self._past :]
-        chunk: NDArray[np.float32] = self.actions.inverse(sample.clamp(-_OVERSHOOT, _OVERSHOOT)).cpu().numpy()
-        return chunk
+        sample = self._sample(estimate, x, self._sigmas, self._generator)[:, self.n_past :]
+        return self.actions.inverse(sample.clamp(-_OVERSHOOT, _OVERSHOOT)), memory
 
-    def _start(self, window: Mapping[str, NDArray[Any]], states: Tensor, noise: Tensor | None) -> Float[Tensor, "b n a"]:
-        """Return what sampling starts from: noise, and where the network sees past actions, those that were applied."""
-        shape = (len(states), self._past + self.horizon, self.spec.action.shape[0])
-        if noise is None:
-            noise = torch.randn(shape, generator=self._generator)
-        x: Tensor = noise.to(states) * self._sigmas[0]
-        if self._past:
-            x[:, : self._past] = self.actions(self._applied(window, len(states)).to(states))
-        return x
-
-    def _applied(self, window: Mapping[str, NDArray[Any]], batch: int) -> Tensor:
-        """Return the actions applied between the observed steps; raises :class:`SpecMismatch` where they do not fit."""
-        wrong = mismatches(window, "action", (self._past, *self.spec.action.shape), batch)
-        if wrong:
-            raise SpecMismatch(f"window: {wrong[0]}")
-        return torch.as_tensor(np.asarray(window["action"]))
-
-    def _context(self, states: Tensor, goal: Mapping[str, NDArray[Any]] | None) -> Tensor:
+    def _context(self, states: Tensor, goal: Tensors) -> Tensor:
         """Return the embedded conditions; for guidance twice as many, with the goal and then without."""
-        aimed = None
-        if goal is not None and self.goal_keys:
-            aimed = self.encoder.aim(self.encoder.tensors(goal, self.goal_keys, None, len(states)))
-        elif self.goal_keys and self.goal_dropout == 0.0:
-            raise SpecMismatch(
-                f"goal: expected {list(self.goal_keys)}, got none; only a policy trained with goal_dropout > 0 acts without"
-            )
         nothing = states.new_zeros(len(states), self.encoder.goal_size)
-        if aimed is None or self.guidance == 0.0:
+        if not goal or self.guidance == 0.0:
             condition = nothing
         elif self.guidance == 1.0:
-            condition = aimed
+            condition = self.encoder.aim(goal)
         else:
-            condition, states = torch.cat([aimed, nothing]), torch.cat([states, states])
+            condition, states = torch.cat([self.encoder.aim(goal), nothing]), torch.cat([states, states])
         context: Tensor = self.network.context(*self.encoder.relate(states, condition))
         return context
-
-    def _goal(self, goal: Mapping[str, Tensor] | None, like: Tensor, augment: torch.Generator | None) -> Tensor:
-        if not self.goal_keys:
-            return like.new_zeros(len(like), 0)
-        if goal is None:
-            raise SpecMismatch(f"batch: expected a goal with {list(self.goal_keys)}; set data.goal to future or final")
-        return self.encoder.aim(goal, augment)
 
     def _draw_sigma(self, count: int, generator: torch.Generator) -> Tensor:
         return truncated_loglogistic(

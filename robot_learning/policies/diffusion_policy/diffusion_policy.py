@@ -9,20 +9,17 @@ with K = 100 steps of the squared-cosine schedule. To act, a chunk of noise pass
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import torch
 from diffusers import DDIMScheduler, DDPMScheduler
-from jaxtyping import Float
-from numpy.typing import NDArray
 from torch import Tensor
 
-from robot_learning.core.errors import ConfigError, SpecMismatch
+from robot_learning.core.errors import ConfigError
 from robot_learning.core.spec import RobotSpec
 from robot_learning.core.types import Stats
 from robot_learning.nn.denoiser import masked_mean
 from robot_learning.nn.normalizer import MinMax
 from robot_learning.policies.diffusion_policy.network import NoiseTransformer
-from robot_learning.policies.policy import LearnedPolicy
+from robot_learning.policies.policy import LearnedPolicy, Noise, Tensors
 from robot_learning.policies.window import WindowEncoder, fitting
 
 SCHEDULERS = {"ddpm": DDPMScheduler, "ddim": DDIMScheduler}
@@ -76,14 +73,12 @@ class DiffusionPolicy(LearnedPolicy):
         self.network = NoiseTransformer(n_obs, horizon, **sizes, action_size=spec.action.shape[0], **(network or {}))
         self.schedule = SCHEDULERS[sampler](train_steps, beta_schedule="squaredcos_cap_v2", prediction_type="epsilon")
         self.schedule.set_timesteps(steps)
-        self.reset()
+        self.noise = Noise((n_obs - 1 + horizon, spec.action.shape[0]))
 
     def loss(self, batch: Mapping[str, Any], generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the error of the predicted noise (see the module's formula), over unpadded actions."""
-        augment = generator if self.training else None
         clean = self.actions(batch["action"].float())
-        states = self.encoder.observe(batch["observation"], augment)
-        goal = self._aimed(batch.get("goal"), states, augment)
+        states, goal = self.encoder.see(batch["observation"], batch.get("goal"), generator if self.training else None)
         steps = len(self.schedule.alphas_cumprod)
         step = torch.randint(steps, (len(clean),), generator=generator, device=generator.device).to(clean.device)
         noise = torch.randn(clean.shape, generator=generator, device=generator.device).to(clean)
@@ -91,42 +86,14 @@ class DiffusionPolicy(LearnedPolicy):
         predicted = self.network(self.network.context(*self.encoder.relate(states, goal)), noisy, step)
         return masked_mean((predicted.float() - noise) ** 2, batch["action_mask"]), {}
 
-    def reset(self, *, seed: int | None = None) -> None:
-        """Start an episode: the noise of its chunks is drawn from ``seed``."""
-        self._generator = torch.Generator().manual_seed(0 if seed is None else seed)
+    def forward(self, seen: Tensors, goal: Tensors, noise: Tensor, memory: Tensors) -> tuple[Tensor, Tensors]:
+        """Return a chunk ``[b, h, a]`` in raw units; see :class:`robot_learning.policies.policy.LearnedPolicy`.
 
-    @torch.inference_mode()
-    def act(
-        self,
-        window: Mapping[str, NDArray[Any]],
-        goal: Mapping[str, NDArray[Any]] | None = None,
-        *,
-        noise: Float[Tensor, "b n a"] | None = None,
-    ) -> NDArray[np.float32]:
-        """Return a chunk ``[b, h, a]`` in raw units; see :class:`robot_learning.core.protocols.Policy`.
-
-        ``noise`` (standard normal, ``n_obs - 1 + horizon`` slots) replaces the generator's as what sampling starts from; what
-        DDPM adds on its way still comes from the generator.
+        ``noise`` is what sampling starts from; what DDPM adds on its way comes from the policy's generator.
         """
-        states = self.encoder.observe(self.encoder.tensors(window, self.observation_keys, self.n_obs))
-        aimed = None
-        if goal is not None and self.goal_keys:
-            aimed = self.encoder.tensors(goal, self.goal_keys, None, len(states))
-        context = self.network.context(*self.encoder.relate(states, self._aimed(aimed, states, None)))
-        if noise is None:
-            noise = torch.randn(len(states), self.n_obs - 1 + self.horizon, *self.spec.action.shape, generator=self._generator)
-        x = noise.to(states)
-        for step in self.schedule.timesteps:
-            predicted = self.network(context, x, step.to(x.device).expand(len(x)))
+        context = self.network.context(*self.encoder.relate(*self.encoder.see(seen, goal)))
+        x = noise
+        for step in self.schedule.timesteps.tolist():
+            predicted = self.network(context, x, torch.full((len(x),), step, device=x.device))
             x = self.schedule.step(predicted, step, x, generator=self._generator).prev_sample
-        chunk: NDArray[np.float32] = self.actions.inverse(x[:, self.n_obs - 1 :]).cpu().numpy()
-        return chunk
-
-    def _aimed(
-        self, goal: Mapping[str, Tensor] | None, states: Tensor, augment: torch.Generator | None
-    ) -> Float[Tensor, "b g"]:
-        if not self.goal_keys:
-            return states.new_zeros(len(states), 0)
-        if goal is None:
-            raise SpecMismatch(f"goal: expected {list(self.goal_keys)}, got none; in training set data.goal to future or final")
-        return self.encoder.aim(goal, augment)
+        return self.actions.inverse(x[:, self.n_obs - 1 :]), memory

@@ -1,6 +1,7 @@
 """The three networks of Play-LMP: plan recognition (two kinds), plan proposal and the plan decoder."""
 
 import itertools
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -16,12 +17,12 @@ CELLS: dict[str, Any] = {"gru": nn.GRU, "lstm": nn.LSTM, "rnn": nn.RNN}
 """Recurrent cells; ``rnn`` has ReLU units as in MCIL's published code."""
 
 
-def recurrent(cell: str, inputs: int, width: int, layers: int, *, both_ways: bool = False) -> nn.Module:
+def recurrent(cell: str, inputs: int, width: int, layers: int, *, both_ways: bool = False) -> nn.RNNBase:
     """Return a recurrent network over ``[b, l, inputs]``; raises :class:`UnknownName` for a cell that there is not."""
     if cell not in CELLS:
         raise UnknownName("cell", cell, CELLS)
     extra = {"nonlinearity": "relu"} if cell == "rnn" else {}
-    network: nn.Module = CELLS[cell](inputs, width, layers, batch_first=True, bidirectional=both_ways, **extra)
+    network: nn.RNNBase = CELLS[cell](inputs, width, layers, batch_first=True, bidirectional=both_ways, **extra)
     return network
 
 
@@ -156,3 +157,20 @@ class Decoder(nn.Module):
         if self.steps is not None:
             hidden, memory = self.steps(hidden, memory)
         return self.head(hidden), memory
+
+    def blank(self, batch: int) -> dict[str, Tensor]:
+        """Return the memory before the first step by name, batch first."""
+        if self.steps is None:
+            return {}
+        state = torch.zeros(batch, self.steps.num_layers, self.steps.hidden_size)
+        return {"hidden": state, "cell": state} if isinstance(self.steps, nn.LSTM) else {"hidden": state}
+
+    def packed(self, memory: Any) -> dict[str, Tensor]:
+        """Return the memory that :meth:`forward` gave by name, batch first."""
+        parts = memory if isinstance(memory, tuple) else () if memory is None else (memory,)
+        return {name: part.transpose(0, 1) for name, part in zip(("hidden", "cell"), parts, strict=False)}
+
+    def unpacked(self, memory: Mapping[str, Tensor]) -> Any:
+        """Return the memory that :meth:`forward` takes; the inverse of :meth:`packed`."""
+        parts = tuple(part.transpose(0, 1).contiguous() for part in memory.values())
+        return parts if len(parts) > 1 else next(iter(parts), None)

@@ -15,20 +15,18 @@ CALVIN (Mees et al., RA-L 2022); balanced KL, discrete plans and the transformer
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import torch
 from jaxtyping import Float, Int
-from numpy.typing import NDArray
 from torch import Tensor
 
-from robot_learning.core.errors import ConfigError, SpecMismatch
+from robot_learning.core.errors import ConfigError
 from robot_learning.core.spec import RobotSpec
 from robot_learning.core.types import Stats
 from robot_learning.nn.denoiser import masked_mean
 from robot_learning.nn.latents import Latent
 from robot_learning.nn.normalizer import MinMax
 from robot_learning.policies.play_lmp.networks import Decoder, Proposal, within
-from robot_learning.policies.policy import LearnedPolicy, build_part
+from robot_learning.policies.policy import LearnedPolicy, Noise, Tensors, build_part
 from robot_learning.policies.window import WindowEncoder, fitting
 
 
@@ -96,7 +94,8 @@ class PlayLMP(LearnedPolicy):
             self.proposal = Proposal(present, size, **(proposal or {}))
         self.decoder = Decoder(present + plan_size, spec.action.shape[0], **(decoder or {}))
         self.beta, self.balance, self.replan, self.temperature = beta, balance, replan, temperature
-        self.reset()
+        plan_noise = 0 if self.plan is None else self.plan.noise_size
+        self.noise = Noise((plan_noise + self._action_noise,), uniform=True)
 
     def loss(self, batch: Mapping[str, Any], generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the negative evidence bound per step (see the module's formula) and its two parts, over windows of play."""
@@ -116,64 +115,32 @@ class PlayLMP(LearnedPolicy):
         parts["nll"] = masked_mean(-mixture.log_prob(wanted).unsqueeze(-1), mask)
         return parts["nll"] + self.beta * parts.get("kl", 0.0), parts
 
-    def reset(self, *, seed: int | None = None) -> None:
-        """Start an episode: no plan yet; plans and actions are drawn from ``seed``."""
-        self._generator = torch.Generator().manual_seed(0 if seed is None else seed)
-        self._plan: Tensor | None = None
-        self._memory: Any = None
-        self._age = 0
+    def forward(self, seen: Tensors, goal: Tensors, noise: Tensor, memory: Tensors) -> tuple[Tensor, Tensors]:
+        """Return one action ``[b, 1, a]`` in raw units; see :class:`robot_learning.policies.policy.LearnedPolicy`.
 
-    @torch.inference_mode()
-    def act(
-        self,
-        window: Mapping[str, NDArray[Any]],
-        goal: Mapping[str, NDArray[Any]] | None = None,
-        *,
-        noise: Float[Tensor, "b n"] | None = None,
-    ) -> NDArray[np.float32]:
-        """Return one action ``[b, 1, a]`` in raw units; see :class:`robot_learning.core.protocols.Policy`.
-
-        The policy remembers its plan from call to call until ``reset``, and so wants one call per control step.
-        ``noise`` (uniform; the plan's numbers first) replaces the generator's, for tests and exports.
+        ``noise`` holds the plan's numbers, then the action's. Every ``replan`` steps there is a new plan, and what the decoder
+        remembers begins anew.
         """
-        present = self._present(window, goal)
-        if noise is None:
-            noise = torch.rand(len(present), self.noise_size, generator=self._generator)
-        noise = noise.to(present.device)
-        started = self._plan is not None and len(self._plan) == len(present)
-        if not started or self._age % self.replan == 0:
-            self._plan, self._memory, self._age = self._propose(present, noise), None, 0
-        assert self._plan is not None  # noqa: S101 - proposed above
-        mixture, self._memory = self.decoder(torch.cat([self._plan, present], dim=-1).unsqueeze(1), self._memory)
-        self._age += 1
-        uniform = noise[:, self._plan_noise :].view(len(noise), 1, self.spec.action.shape[0], -1)
-        action = mixture.sample(uniform, self.temperature)
-        chunk: NDArray[np.float32] = self.actions.inverse(action).cpu().numpy()
-        return chunk
+        present = self._join(*self.encoder.see(seen, goal))[:, 0]
+        due = (memory["age"] % self.replan == 0).unsqueeze(-1)
+        remembered = {name: value for name, value in memory.items() if name not in ("age", "plan")}
+        plan = memory["plan"]
+        if self.plan is not None:
+            plan = torch.where(due, self.plan.draw(self.proposal(present), noise[:, : self.plan.noise_size]), plan)
+        hidden = self.decoder.unpacked({name: torch.where(due.unsqueeze(-1), 0, value) for name, value in remembered.items()})
+        mixture, hidden = self.decoder(torch.cat([plan, present], dim=-1).unsqueeze(1), hidden)
+        uniform = noise[:, -self._action_noise :].view(len(noise), 1, self.spec.action.shape[0], -1)
+        action = self.actions.inverse(mixture.sample(uniform, self.temperature))
+        return action, {"age": memory["age"] + 1, "plan": plan, **self.decoder.packed(hidden)}
+
+    def blank(self, batch: int) -> Tensors:
+        """Return the memory that an episode begins with: no plan, and one is due."""
+        plan = torch.zeros(batch, 0 if self.plan is None else self.plan.size)
+        return {"age": torch.zeros(batch, dtype=torch.long), "plan": plan, **self.decoder.blank(batch)}
 
     @property
-    def noise_size(self) -> int:
-        """Return how many uniform numbers one call of ``act`` takes."""
-        return self._plan_noise + self.spec.action.shape[0] * (self.decoder.head.components + 1)
-
-    @property
-    def _plan_noise(self) -> int:
-        return 0 if self.plan is None else self.plan.noise_size
-
-    def _propose(self, present: Tensor, noise: Tensor) -> Float[Tensor, "b z"]:
-        if self.plan is None:
-            return present.new_zeros(len(present), 0)
-        return self.plan.draw(self.proposal(present), noise[:, : self._plan_noise])
-
-    def _present(self, window: Mapping[str, NDArray[Any]], goal: Mapping[str, NDArray[Any]] | None) -> Float[Tensor, "b s"]:
-        """Return the newest step and the goal as one vector."""
-        states = self.encoder.observe(self.encoder.tensors(window, self.observation_keys, self.n_obs))
-        if self.goal_keys and goal is None:
-            raise SpecMismatch(f"goal: expected {list(self.goal_keys)}, got none")
-        aimed = states.new_zeros(len(states), 0)
-        if self.goal_keys and goal is not None:
-            aimed = self.encoder.aim(self.encoder.tensors(goal, self.goal_keys, None, len(states)))
-        return self._join(states, aimed)[:, 0]
+    def _action_noise(self) -> int:
+        return self.spec.action.shape[0] * (self.decoder.head.components + 1)
 
     def _join(self, states: Tensor, goal: Tensor) -> Float[Tensor, "b l s"]:
         related, rest = self.encoder.relate(states, goal)
@@ -184,13 +151,8 @@ class PlayLMP(LearnedPolicy):
     ) -> tuple[Float[Tensor, "b l s"], Int[Tensor, " b"]]:
         """Return the window's steps, each with the goal, and how many actions of it count: those up to the goal."""
         seen = {key: torch.cat([batch["observation"][key], batch["future"][key]], dim=1) for key in self.observation_keys}
-        states = self.encoder.observe(seen, augment)
+        states, goal = self.encoder.see(seen, batch.get("goal"), augment)
         lengths = batch["future_mask"].sum(dim=1)
-        if not self.goal_keys:
-            goal = states.new_zeros(len(states), 0)
-        elif batch.get("goal") is None:
-            raise SpecMismatch(f"batch: expected a goal with {list(self.goal_keys)}; set data.goal to future or final")
-        else:
-            goal = self.encoder.aim(batch["goal"], augment)
+        if self.goal_keys:
             lengths = torch.minimum(lengths, batch["goal_steps"])
         return self._join(states, goal), lengths.clamp(min=1)
