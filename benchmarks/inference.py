@@ -95,7 +95,7 @@ def ddpm_act(policy: BESO, window: Mapping[str, Any], goal: Mapping[str, Any]) -
     scheduler.set_timesteps(DDPM_STEPS)
     seen, aimed = ({key: torch.as_tensor(value) for key, value in part.items()} for part in (window, goal))
     context = policy._context(policy.encoder.observe(seen), aimed)
-    x = policy.noise.draw(1, torch.Generator())
+    x = policy.draw_noise(1, torch.Generator())
     for step in scheduler.timesteps:
         x = scheduler.step(policy.network(context, x, step.float().view(1)), step, x).prev_sample
     return policy.actions.inverse(x[:, -policy.horizon :]).numpy()

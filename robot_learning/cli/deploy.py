@@ -1,31 +1,31 @@
 """Run a checkpoint on a robot in real time towards a goal, guarded, measured and recorded."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
-import torch
 from omegaconf import DictConfig, OmegaConf
 
 from robot_learning.cli.compose import instantiate, run
-from robot_learning.core.errors import ConfigError
+from robot_learning.core.errors import ConfigError, UnknownName
 from robot_learning.core.protocols import Policy
 from robot_learning.core.spec import RobotSpec, check_compatible
 from robot_learning.core.types import Goal
 from robot_learning.datasets.durable import write_atomic
-from robot_learning.policies.policy import load_policy
 from robot_learning.runtime.process import ProcessPolicy
 from robot_learning.serving.deploy import DeployReport, deploy, open_record
 from robot_learning.serving.goals import INSTRUCTION, read_goal
-from robot_learning.serving.realtime import INFERENCE_PRIORITY, set_priority
+from robot_learning.serving.onnx_policy import OnnxPolicy
+from robot_learning.serving.realtime import INFERENCE_PRIORITY, set_priority, set_torch_threads
 
 EXAMPLES = (
     "robot-learning deploy checkpoint=runs/train/checkpoints/last goal=runs/play.zarr:42@end seconds=60",
     "robot-learning deploy checkpoint=runs/train/checkpoints/best goal=store:42@end goal_store=runs/play.zarr start=store:42@0",
+    "robot-learning deploy checkpoint=policy.onnx backend=onnx goal=runs/play.zarr:42@end seconds=60",
     "robot-learning deploy checkpoint=runs/pusht/checkpoints/last task=pusht execution.execute=8 seconds=30",
 )
 
@@ -44,17 +44,41 @@ def _deploy(cfg: DictConfig) -> int:
 
 def _policy(cfg: DictConfig, stack: ExitStack) -> Policy:
     overrides = {} if cfg.overrides is None else cast(dict[str, Any], OmegaConf.to_container(cfg.overrides))
-    folder, device = Path(cfg.checkpoint), _device(cfg.device)
-    if cfg.process:
-        return stack.enter_context(ProcessPolicy(partial(_load_alone, folder, device, overrides)))
+    if cfg.backend not in BACKENDS:
+        raise UnknownName("backend", cfg.backend, BACKENDS)
+    load = partial(BACKENDS[cfg.backend], Path(cfg.checkpoint), str(cfg.device), overrides)
+    return stack.enter_context(ProcessPolicy(partial(_load_alone, load))) if cfg.process else load()
+
+
+def _load_torch(folder: Path, device: str, overrides: Mapping[str, Any]) -> Policy:
+    import torch  # the other backend does without
+
+    from robot_learning.policies.policy import load_policy
+
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
     return cast(Policy, load_policy(folder, device=device, **overrides))
 
 
-def _load_alone(folder: Path, device: str, overrides: Mapping[str, Any]) -> Policy:
+def _load_onnx(path: Path, device: str, overrides: Mapping[str, Any]) -> Policy:
+    if overrides or device not in ("cpu", "auto"):
+        raise ConfigError(
+            f"backend=onnx: expected no overrides and device=cpu, got {dict(overrides)} and {device}; "
+            "export with the overrides you want"
+        )
+    return OnnxPolicy(path)
+
+
+def _load_alone(load: Callable[[], Policy]) -> Policy:
     """Load a policy in a process of its own: one thread, and the priority of inference where allowed."""
-    torch.set_num_threads(1)
     set_priority(INFERENCE_PRIORITY)
-    return cast(Policy, load_policy(folder, device=device, **overrides))
+    policy = load()
+    set_torch_threads(1)
+    return policy
+
+
+BACKENDS: dict[str, Callable[[Path, str, Mapping[str, Any]], Policy]] = {"torch": _load_torch, "onnx": _load_onnx}
+"""What runs the policy, by name."""
 
 
 def _run(cfg: DictConfig, policy: Policy, stack: ExitStack) -> int:
@@ -89,10 +113,6 @@ def _goals(cfg: DictConfig, policy: Policy, spec: RobotSpec) -> tuple[Goal, dict
     start = read_goal(cfg.start, spec=spec, store=cfg.goal_store)
     start.pop(INSTRUCTION, None)
     return goal, start or None
-
-
-def _device(name: str) -> str:
-    return ("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name
 
 
 def _json(report: DeployReport, meta: dict[str, Any]) -> bytes:

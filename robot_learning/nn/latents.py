@@ -1,6 +1,6 @@
 """Latent variables with a learned prior: what a network puts out for them, their divergence, and a draw.
 
-Draws are functions of uniform noise, so that the same noise gives the same draw in PyTorch and in an exported graph.
+Draws are functions of standard normal noise, so that the same noise gives the same draw in PyTorch and in an exported graph.
 """
 
 from abc import ABC, abstractmethod
@@ -9,6 +9,8 @@ import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
+
+from robot_learning.nn.noise import uniform
 
 _SMALLEST_STD = 1e-4
 _EDGE = 1e-6
@@ -20,7 +22,7 @@ class Latent(nn.Module, ABC):
     Attributes:
         size: Size of a drawn vector.
         parameters_size: Numbers that describe one distribution.
-        noise_size: Uniform numbers that a draw takes.
+        noise_size: Standard normal numbers that a draw takes.
     """
 
     size: int
@@ -32,7 +34,7 @@ class Latent(nn.Module, ABC):
         """Return KL(q || p) [nats], summed over the vector."""
 
     @abstractmethod
-    def draw(self, p: Float[Tensor, "*n p"], uniform: Float[Tensor, "*n u"]) -> Float[Tensor, "*n z"]:
+    def draw(self, p: Float[Tensor, "*n p"], noise: Float[Tensor, "*n u"]) -> Float[Tensor, "*n z"]:
         """Return a draw from ``p`` through which gradients flow back to it."""
 
     def balanced(self, q: Tensor, p: Tensor, share: float | None) -> Tensor:
@@ -66,11 +68,10 @@ class GaussianLatent(Latent):
         terms = torch.log(std_p / std_q) + (std_q**2 + (mean_q - mean_p) ** 2) / (2 * std_p**2) - 0.5
         return terms.sum(dim=-1)
 
-    def draw(self, p: Tensor, uniform: Tensor) -> Tensor:
-        """Return ``mean + std * quantile(uniform)``."""
+    def draw(self, p: Tensor, noise: Tensor) -> Tensor:
+        """Return ``mean + std * noise``."""
         mean, std = self._moments(p)
-        normal: Tensor = torch.special.ndtri(uniform.clamp(_EDGE, 1 - _EDGE))
-        return mean + std * normal
+        return mean + std * noise
 
     def _moments(self, p: Tensor) -> tuple[Tensor, Tensor]:
         mean, raw = p.float().chunk(2, dim=-1)
@@ -96,10 +97,10 @@ class CategoricalLatent(Latent):
         log_q, log_p = self._log_probabilities(q), self._log_probabilities(p)
         return (log_q.exp() * (log_q - log_p)).sum(dim=(-2, -1))
 
-    def draw(self, p: Tensor, uniform: Tensor) -> Tensor:
+    def draw(self, p: Tensor, noise: Tensor) -> Tensor:
         """Return one-hot vectors side by side, chosen by the Gumbel maximum."""
         log_p = self._log_probabilities(p)
-        gumbel = -torch.log(-torch.log(uniform.clamp(_EDGE, 1 - _EDGE)))
+        gumbel = -torch.log(-torch.log(uniform(noise).clamp(_EDGE, 1 - _EDGE)))
         chosen = F.one_hot((log_p + gumbel.view(log_p.shape)).argmax(dim=-1), self.classes).to(log_p)
         straight = chosen + log_p.exp() - log_p.exp().detach()
         return straight.flatten(-2)

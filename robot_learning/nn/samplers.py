@@ -166,6 +166,8 @@ SAMPLERS: dict[str, Sampler] = {
     "dpmpp_2s": dpmpp_2s,
     "dpmpp_sde": dpmpp_sde,
 }
+STOCHASTIC = ("euler_ancestral", "dpmpp_sde")
+"""Samplers that add noise on their way."""
 
 
 def sampler(name: str) -> Sampler:

@@ -12,7 +12,6 @@ import os
 import shutil
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -35,23 +34,6 @@ FORMAT = 1
 
 
 Tensors = dict[str, Tensor]
-
-
-@dataclass(frozen=True)
-class Noise:
-    """The random numbers that one answer takes.
-
-    Attributes:
-        shape: Their shape, without the batch.
-        uniform: Uniform in [0, 1) instead of standard normal.
-    """
-
-    shape: tuple[int, ...]
-    uniform: bool = False
-
-    def draw(self, batch: int, generator: torch.Generator) -> Tensor:
-        """Return numbers for a batch, float32 on the CPU."""
-        return (torch.rand if self.uniform else torch.randn)((batch, *self.shape), generator=generator)
 
 
 class LearnedPolicy(nn.Module, ABC):
@@ -77,9 +59,10 @@ class LearnedPolicy(nn.Module, ABC):
         n_future: Observed steps after the newest one that a training window holds; 0 unless a loss wants some.
         future_keys: Observation keys of those steps.
         n_past: Actions applied between the observed steps that acting wants, too: ``n_obs - 1`` or 0.
-        noise: Random numbers that one answer takes.
+        noise_shape: Shape, without the batch, of the standard normal numbers that one answer takes.
         asked_goal_keys: Goal keys that acting wants: ``goal_keys`` unless it knows some of them itself.
         goal_optional: Act without a goal, too, though there are goal keys.
+        repeatable: ``forward`` draws nothing from the policy's generator: equal inputs give equal answers.
         robot_spec: The whole robot it was built for.
         statistics: Statistics of its training data.
     """
@@ -106,7 +89,8 @@ class LearnedPolicy(nn.Module, ABC):
         self.n_obs, self.horizon = n_obs, horizon
         self.n_action, self.n_future = horizon, 0
         self.future_keys: tuple[str, ...] = ()
-        self.n_past, self.noise, self.goal_optional = 0, Noise((0,)), False
+        self.n_past, self.goal_optional, self.repeatable = 0, False, True
+        self.noise_shape: tuple[int, ...] = (0,)
         self.asked_goal_keys = self.goal_keys
         self.reset()
 
@@ -133,9 +117,13 @@ class LearnedPolicy(nn.Module, ABC):
         Args:
             seen: Observations ``[b, n_obs, ...]`` in raw units; with ``n_past`` also ``action`` ``[b, n_past, a]``.
             goal: Goals ``[b, ...]`` in raw units; empty for none.
-            noise: What :attr:`noise` describes, ``[b, ...]``.
+            noise: Standard normal numbers, ``[b, *noise_shape]``.
             memory: What the last call returned, or :meth:`blank`.
         """
+
+    def draw_noise(self, batch: int, generator: torch.Generator) -> Tensor:
+        """Return the random numbers that answers to a batch take, on the CPU."""
+        return torch.randn((batch, *self.noise_shape), generator=generator)
 
     def blank(self, batch: int) -> Tensors:  # noqa: ARG002 - for those that override it
         """Return the memory that an episode begins with, each tensor batch first; empty for a policy that has none."""
@@ -171,7 +159,7 @@ class LearnedPolicy(nn.Module, ABC):
             aimed = checked_tensors(goal, asked, None, batch, device)
         elif self.asked_goal_keys and not self.goal_optional:
             raise SpecMismatch(f"goal: expected {list(self.asked_goal_keys)}, got none")
-        noise = self.noise.draw(batch, self._generator) if noise is None else noise
+        noise = self.draw_noise(batch, self._generator) if noise is None else noise
         if self._memory is None or self._memory[0] != batch:
             self._memory = batch, {name: value.to(device) for name, value in self.blank(batch).items()}
         chunk, memory = self(seen, aimed, noise.to(device), self._memory[1])

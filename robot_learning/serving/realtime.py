@@ -10,8 +10,6 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import torch
-
 SWITCH_INTERVAL_S = 0.0005
 """How soon the control thread gets the interpreter back from the inference thread; Python's default is 5 ms."""
 
@@ -26,11 +24,10 @@ def undisturbed() -> Iterator[bool]:
     One collection takes longer than a control period may be late. Yields whether the priority was granted: root and
     users with an ``rtprio`` limit get it, on Linux.
     """
-    threads, interval, collecting = torch.get_num_threads(), sys.getswitchinterval(), gc.isenabled()
+    threads, interval, collecting = set_torch_threads(1), sys.getswitchinterval(), gc.isenabled()
     gc.collect()
     gc.freeze()
     gc.disable()
-    torch.set_num_threads(1)
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     before = _scheduling()
     try:
@@ -39,10 +36,20 @@ def undisturbed() -> Iterator[bool]:
         if before is not None:
             os.sched_setscheduler(0, *before)
         sys.setswitchinterval(interval)
-        torch.set_num_threads(threads)
+        set_torch_threads(threads)
         gc.unfreeze()
         if collecting:
             gc.enable()
+
+
+def set_torch_threads(count: int | None) -> int | None:
+    """Set how many threads torch uses; return how many it used, or None where torch is not loaded."""
+    torch = sys.modules.get("torch")  # policies from ONNX files run without
+    if torch is None or count is None:
+        return None
+    before: int = torch.get_num_threads()
+    torch.set_num_threads(count)
+    return before
 
 
 def set_priority(priority: int) -> bool:

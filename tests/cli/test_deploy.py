@@ -49,7 +49,7 @@ def checkpoint(monkeypatch):
             loaded.update(folder=str(folder), device=device, overrides=overrides)
             return policy
 
-        monkeypatch.setattr(deploy, "load_policy", load)
+        monkeypatch.setattr("robot_learning.policies.policy.load_policy", load)
         return loaded
 
     return use

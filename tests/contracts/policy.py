@@ -153,7 +153,7 @@ class PolicyContract:
 
     def noise(self, policy, batch):
         """Return the keyword arguments that fix what is drawn at random."""
-        return {"noise": policy.noise.draw(batch, torch.Generator().manual_seed(1))}
+        return {"noise": policy.draw_noise(batch, torch.Generator().manual_seed(1))}
 
     def test_acting_changes_nothing(self, policy):
         window, goal = self.window(2), self.goal(2)

@@ -6,6 +6,7 @@ import torch.nn.functional as F
 from torch.distributions import Categorical, Normal, kl_divergence
 
 from robot_learning.nn.latents import CategoricalLatent, GaussianLatent
+from robot_learning.nn.noise import uniform
 
 
 def test_the_gaussian_divergence_is_that_of_torch():
@@ -24,7 +25,7 @@ def test_the_categorical_divergence_is_that_of_torch():
 def test_gaussian_draws_have_their_moments():
     latent = GaussianLatent(2)
     parameters = torch.tensor([1.0, -2.0, 0.5, 1.5]).expand(100_000, -1)
-    drawn = latent.draw(parameters, torch.rand(100_000, 2, generator=torch.Generator().manual_seed(0)))
+    drawn = latent.draw(parameters, torch.randn(100_000, 2, generator=torch.Generator().manual_seed(0)))
     std = F.softplus(torch.tensor([0.5, 1.5])) + 1e-4
     torch.testing.assert_close(drawn.mean(0), torch.tensor([1.0, -2.0]), atol=0.03, rtol=0)
     torch.testing.assert_close(drawn.std(0), std, atol=0.03, rtol=0)
@@ -33,7 +34,7 @@ def test_gaussian_draws_have_their_moments():
 def test_categorical_draws_follow_their_probabilities_and_are_one_hot():
     latent = CategoricalLatent(2, 3)
     logits = torch.tensor([0.0, 1.0, 2.0, 1.0, -1.0, 0.0])
-    drawn = latent.draw(logits.expand(60_000, -1), torch.rand(60_000, 6, generator=torch.Generator().manual_seed(0)))
+    drawn = latent.draw(logits.expand(60_000, -1), torch.randn(60_000, 6, generator=torch.Generator().manual_seed(0)))
     one_hot = drawn.view(-1, 2, 3)
     assert torch.all((one_hot.round() - one_hot).abs() < 1e-5)
     torch.testing.assert_close(one_hot.mean(0), logits.view(2, 3).softmax(-1), atol=0.01, rtol=0)
@@ -43,7 +44,7 @@ def test_categorical_draws_follow_their_probabilities_and_are_one_hot():
 def test_gradients_flow_through_a_draw(latent):
     parameters = torch.randn(3, latent.parameters_size, requires_grad=True)
     weights = torch.randn(3, latent.size)
-    (latent.draw(parameters, torch.rand(3, latent.noise_size)) * weights).sum().backward()
+    (latent.draw(parameters, torch.randn(3, latent.noise_size)) * weights).sum().backward()
     assert parameters.grad.abs().sum() > 0
 
 
@@ -57,3 +58,8 @@ def test_balancing_changes_gradients_and_not_the_value(latent):
     split_q, split_p = torch.autograd.grad(balanced, (q, p))
     torch.testing.assert_close(split_q, 0.2 * of_q)
     torch.testing.assert_close(split_p, 0.8 * of_p)
+
+
+def test_uniform_is_the_normal_distribution_function():
+    values = torch.tensor([-2.0, 0.0, 0.5, 3.0])
+    torch.testing.assert_close(uniform(values), torch.distributions.Normal(0.0, 1.0).cdf(values))

@@ -39,10 +39,9 @@ class PlayLMPContract(PolicyContract):
         plans = []
         for _ in range(7):
             policy.act(self.window(1), self.goal(1))
-            plans.append(policy._memory[1]["plan"].clone())
-        assert [bool((plans[i] == plans[i + 1]).all()) for i in range(6)] == (
-            [True, True, False] * 2 if policy.plan else [True] * 6
-        )
+            plans.append(policy._memory[1].get("plan", torch.zeros(1)).clone())
+        kept = [bool((plans[i] == plans[i + 1]).all()) for i in range(6)]
+        assert kept == ([True, True, False] * 2 if policy.plan else [True] * 6)
 
     def test_the_decoder_remembers_since_the_plan_was_made(self):
         policy = self.make(replan=100)
@@ -56,7 +55,7 @@ class TestPlayLMP(PlayLMPContract):
         """Each row alone: its plan from its own steps up to the goal, its own likelihood, its own divergence."""
         batch = self.batch(4)
         value, parts = policy.loss(batch, torch.Generator().manual_seed(3))
-        uniform = torch.rand(4, 8, generator=torch.Generator().manual_seed(3))
+        noise = torch.randn(4, 8, generator=torch.Generator().manual_seed(3))
         nll, kl, count = 0.0, 0.0, 0
         for row in range(4):
             length = int(min(batch["future_mask"][row].sum(), batch["goal_steps"][row]))
@@ -69,7 +68,7 @@ class TestPlayLMP(PlayLMPContract):
             q = policy.recognition(steps, torch.tensor([length + 1]))
             p = policy.proposal(steps[:, 0])
             mean, std = (q[:, :8], torch.nn.functional.softplus(q[:, 8:]) + 1e-4)
-            z = mean + std * torch.distributions.Normal(0, 1).icdf(uniform[row])
+            z = mean + std * noise[row]
             mixture, _ = policy.decoder(torch.cat([z.unsqueeze(1).expand(-1, length, -1), steps[:, :length]], -1))
             counts = batch["action_mask"][row, :length]
             nll -= mixture.log_prob(policy.actions(batch["action"][row : row + 1, :length]))[0, counts].sum()
@@ -110,10 +109,11 @@ class TestPlayLMP(PlayLMPContract):
 class TestDiscretePlans(PlayLMPContract):
     config = {  # noqa: RUF012
         **PlayLMPContract.config,
-        "plan": {"_target_": "robot_learning.nn.latents.CategoricalLatent", "groups": 3, "classes": 4},
+        "plan": {"_target_": "robot_learning.nn.latents.CategoricalLatent", "groups": 6, "classes": 8},
         "recognition": {"_target_": f"{NETWORKS}.TransformerRecognition", "width": 16, "heads": 2, "feedforward": 32},
         "balance": 0.8,
     }
+    overfit_to = 0.55  # and so do plans that are drawn anew every time
 
 
 class TestPlayGCBC(PlayLMPContract):
@@ -160,7 +160,7 @@ def test_within_counts_places():
     assert within(torch.tensor([0, 2, 3]), 3).tolist() == [[False] * 3, [True, True, False], [True] * 3]
 
 
-def test_a_gaussian_plan_at_noise_one_half_is_its_mean():
+def test_a_gaussian_plan_without_noise_is_its_mean():
     latent = GaussianLatent(3)
     parameters = torch.randn(2, 6)
-    torch.testing.assert_close(latent.draw(parameters, torch.full((2, 3), 0.5)), parameters[:, :3])
+    torch.testing.assert_close(latent.draw(parameters, torch.zeros(2, 3)), parameters[:, :3])

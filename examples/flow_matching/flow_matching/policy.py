@@ -17,7 +17,7 @@ from robot_learning.core.types import Stats
 from robot_learning.nn.denoiser import masked_mean
 from robot_learning.nn.mlp import ResidualMLP
 from robot_learning.nn.normalizer import MinMax
-from robot_learning.policies.policy import LearnedPolicy, Noise, Tensors
+from robot_learning.policies.policy import LearnedPolicy, Tensors
 from robot_learning.policies.window import WindowEncoder, fitting
 
 
@@ -42,7 +42,7 @@ class FlowMatching(LearnedPolicy):
         super().__init__(spec, observation_keys, goal_keys, n_obs, horizon)
         if steps < 1:
             raise ConfigError(f"FlowMatching: expected steps >= 1, got {steps}")
-        self.steps, self.noise = steps, Noise((horizon, spec.action.shape[0]))
+        self.steps, self.noise_shape = steps, (horizon, spec.action.shape[0])
         self.encoder = WindowEncoder(spec, statistics, observation_keys, goal_keys, interchangeable=interchangeable)
         self.actions = MinMax(fitting(statistics, "action", spec.action))
         size = horizon * spec.action.shape[0]

@@ -22,9 +22,10 @@ from robot_learning.core.spec import RobotSpec
 from robot_learning.core.types import Stats
 from robot_learning.nn.denoiser import denoise_at, denoising_loss, truncated_loglogistic
 from robot_learning.nn.normalizer import MinMax
+from robot_learning.nn.samplers import STOCHASTIC
 from robot_learning.nn.samplers import sampler as find_sampler
 from robot_learning.nn.schedules import noise_levels
-from robot_learning.policies.policy import LearnedPolicy, Noise, Tensors, build_part
+from robot_learning.policies.policy import LearnedPolicy, Tensors, build_part
 from robot_learning.policies.window import WindowEncoder, fitting
 
 _OVERSHOOT = 1.1
@@ -101,8 +102,8 @@ class BESO(LearnedPolicy):
         self.draws = draws
         self.goal_dropout, self.guidance, self.freeze_past = goal_dropout, guidance, freeze_past
         self.n_past = n_obs - 1 if self.network.past_actions else 0
-        self.noise, self.goal_optional = Noise((self.n_past + horizon, spec.action.shape[0])), goal_dropout > 0
-        self._sample = find_sampler(sampler)
+        self.noise_shape, self.goal_optional = (self.n_past + horizon, spec.action.shape[0]), goal_dropout > 0
+        self._sample, self.repeatable = find_sampler(sampler), sampler not in STOCHASTIC
         self._sigmas = noise_levels(schedule, steps, sigma_min, sigma_max).tolist()
 
     def loss(self, batch: Mapping[str, Any], generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:

@@ -19,7 +19,7 @@ from robot_learning.core.types import Stats
 from robot_learning.nn.denoiser import masked_mean
 from robot_learning.nn.normalizer import MinMax
 from robot_learning.policies.diffusion_policy.network import NoiseTransformer
-from robot_learning.policies.policy import LearnedPolicy, Noise, Tensors
+from robot_learning.policies.policy import LearnedPolicy, Tensors
 from robot_learning.policies.window import WindowEncoder, fitting
 
 SCHEDULERS = {"ddpm": DDPMScheduler, "ddim": DDIMScheduler}
@@ -73,7 +73,7 @@ class DiffusionPolicy(LearnedPolicy):
         self.network = NoiseTransformer(n_obs, horizon, **sizes, action_size=spec.action.shape[0], **(network or {}))
         self.schedule = SCHEDULERS[sampler](train_steps, beta_schedule="squaredcos_cap_v2", prediction_type="epsilon")
         self.schedule.set_timesteps(steps)
-        self.noise = Noise((n_obs - 1 + horizon, spec.action.shape[0]))
+        self.noise_shape, self.repeatable = (n_obs - 1 + horizon, spec.action.shape[0]), sampler == "ddim"
 
     def loss(self, batch: Mapping[str, Any], generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the error of the predicted noise (see the module's formula), over unpadded actions."""

@@ -84,7 +84,12 @@ class NoiseTransformer(nn.Module):
         time = waves(step, context.shape[-1]).to(context.dtype) + self.condition_positions[0]
         memory = torch.cat([self.conditions(self.dropout(time)).unsqueeze(1), context], dim=1)
         tokens = self.dropout(self.embed_action(actions) + self.action_positions)
-        out: Tensor = self.read_out(self.decoder(tokens, memory, tgt_mask=self.hidden, memory_mask=self.unseen))
+        masks = {
+            "tgt_mask": self.hidden,
+            "memory_mask": self.unseen,
+            "tgt_is_causal": True,
+        }  # said, not searched for in the mask
+        out: Tensor = self.read_out(self.decoder(tokens, memory, **masks))
         return out
 
 

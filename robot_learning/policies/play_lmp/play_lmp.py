@@ -24,9 +24,10 @@ from robot_learning.core.spec import RobotSpec
 from robot_learning.core.types import Stats
 from robot_learning.nn.denoiser import masked_mean
 from robot_learning.nn.latents import Latent
+from robot_learning.nn.noise import uniform
 from robot_learning.nn.normalizer import MinMax
 from robot_learning.policies.play_lmp.networks import Decoder, Proposal, within
-from robot_learning.policies.policy import LearnedPolicy, Noise, Tensors, build_part
+from robot_learning.policies.policy import LearnedPolicy, Tensors, build_part
 from robot_learning.policies.window import WindowEncoder, fitting
 
 
@@ -95,7 +96,7 @@ class PlayLMP(LearnedPolicy):
         self.decoder = Decoder(present + plan_size, spec.action.shape[0], **(decoder or {}))
         self.beta, self.balance, self.replan, self.temperature = beta, balance, replan, temperature
         plan_noise = 0 if self.plan is None else self.plan.noise_size
-        self.noise = Noise((plan_noise + self._action_noise,), uniform=True)
+        self.noise_shape = (plan_noise + self._action_noise,)
 
     def loss(self, batch: Mapping[str, Any], generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the negative evidence bound per step (see the module's formula) and its two parts, over windows of play."""
@@ -105,7 +106,7 @@ class PlayLMP(LearnedPolicy):
         inputs = steps[:, :-1]
         if self.plan is not None:
             q, p = self.recognition(steps, lengths + 1), self.proposal(steps[:, 0])
-            noise = torch.rand(len(q), self.plan.noise_size, generator=generator, device=generator.device)
+            noise = torch.randn(len(q), self.plan.noise_size, generator=generator, device=generator.device)
             z = self.plan.draw(q, noise.to(q.device))
             inputs = torch.cat([z.unsqueeze(1).expand(-1, inputs.shape[1], -1).to(inputs), inputs], dim=-1)
             parts["kl"] = self.plan.balanced(q, p, self.balance).mean()
@@ -123,20 +124,21 @@ class PlayLMP(LearnedPolicy):
         """
         present = self._join(*self.encoder.see(seen, goal))[:, 0]
         due = (memory["age"] % self.replan == 0).unsqueeze(-1)
-        remembered = {name: value for name, value in memory.items() if name not in ("age", "plan")}
-        plan = memory["plan"]
+        following, told = {"age": memory["age"] + 1}, present
         if self.plan is not None:
-            plan = torch.where(due, self.plan.draw(self.proposal(present), noise[:, : self.plan.noise_size]), plan)
-        hidden = self.decoder.unpacked({name: torch.where(due.unsqueeze(-1), 0, value) for name, value in remembered.items()})
-        mixture, hidden = self.decoder(torch.cat([plan, present], dim=-1).unsqueeze(1), hidden)
-        uniform = noise[:, -self._action_noise :].view(len(noise), 1, self.spec.action.shape[0], -1)
-        action = self.actions.inverse(mixture.sample(uniform, self.temperature))
-        return action, {"age": memory["age"] + 1, "plan": plan, **self.decoder.packed(hidden)}
+            drawn = self.plan.draw(self.proposal(present), noise[:, : self.plan.noise_size])
+            following["plan"] = torch.where(due, drawn, memory["plan"])
+            told = torch.cat([following["plan"], present], dim=-1)
+        hidden = {name: torch.where(due.unsqueeze(-1), 0, memory[name]) for name in self.decoder.blank(0)}
+        mixture, state = self.decoder(told.unsqueeze(1), self.decoder.unpacked(hidden))
+        for_action = noise[:, -self._action_noise :].view(len(noise), 1, self.spec.action.shape[0], -1)
+        action = self.actions.inverse(mixture.sample(uniform(for_action), self.temperature))
+        return action, following | self.decoder.packed(state)
 
     def blank(self, batch: int) -> Tensors:
         """Return the memory that an episode begins with: no plan, and one is due."""
-        plan = torch.zeros(batch, 0 if self.plan is None else self.plan.size)
-        return {"age": torch.zeros(batch, dtype=torch.long), "plan": plan, **self.decoder.blank(batch)}
+        plan = {} if self.plan is None else {"plan": torch.zeros(batch, self.plan.size)}
+        return {"age": torch.zeros(batch, dtype=torch.long), **plan, **self.decoder.blank(batch)}
 
     @property
     def _action_noise(self) -> int:
