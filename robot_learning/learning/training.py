@@ -114,7 +114,7 @@ def train_policy(
     with open_stores(data.stores) as stores:
         prepare_run_folder(out, resume, config)
         policy = _new_policy(policy_config, stores, seed, None if resume else init_from)
-        loader, validation = _loaders(policy, stores, data, seed, place)
+        loader, validation = window_loaders(policy, stores, data, seed, place)
         checkpoints = Checkpoints(out / "checkpoints", policy_config, _provenance(stores, data, seed, recipe, command))
     learner = Learner(policy.to(place), recipe, steps=steps, seed=seed)
     saved = checkpoints.load_last(learner) if resume and checkpoints.last.exists() else None
@@ -159,7 +159,7 @@ def prepare_run_folder(out: Path, resume: bool, config: str = "") -> None:
         (out / "config.yaml").write_text(config, encoding="utf-8")
 
 
-def _loaders(
+def window_loaders(
     policy: LearnedPolicy, stores: DemoStores, data: DataSettings, seed: int, device: torch.device
 ) -> tuple[WindowLoader, list[Batch]]:
     """Return the training loader and the fixed validation batches (of episodes that are never trained on)."""
