@@ -6,8 +6,7 @@ the observation does not say (the style of the demonstrator):
     L = mean | a - pi(s, g, z) | + kl_weight KL( q(z | s, a) || N(0, 1) ),   z ~ q
 
 and z = 0 when acting. Asked at every step, with what the chunks say about a step averaged (``evaluate execute=1
-ensemble=0.01``), this is the paper's temporal ensembling, see :class:`robot_learning.runtime.actors.ChunkedActor`. Without the
-latent (``cvae: false``) it is the baseline "ACT" of the ACT-JEPA paper (Vujinovic and Kovacevic, arXiv 2501.14622).
+ensemble=0.01``), this is the paper's temporal ensembling, see :class:`robot_learning.runtime.actors.ChunkedActor`.
 """
 
 from collections.abc import Mapping, Sequence
