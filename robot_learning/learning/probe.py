@@ -59,6 +59,11 @@ class ProbeSettings:
     heads: int = 8
     feedforward: int = 2048
 
+    def __post_init__(self) -> None:
+        """Check that there is something to train with."""
+        if self.steps < 1 or self.lr <= 0:
+            raise ConfigError(f"probe: expected at least one step and a positive lr, got {self.steps} and {self.lr}")
+
 
 @dataclass(frozen=True)
 class Score:
@@ -91,7 +96,9 @@ class _States(nn.Module):
 
     def forward(self, future: Mapping[str, Tensor]) -> Float[Tensor, "b h s"]:
         """Return the standardised states of raw ones."""
-        return torch.cat([scale(future[key].flatten(2).float()) for key, scale in self.scales.items()], dim=-1)
+        return torch.cat(
+            [scale(future[key].reshape(*future[key].shape[:2], -1).float()) for key, scale in self.scales.items()], dim=-1
+        )
 
     def errors(self, difference: Float[Tensor, "b h s"]) -> dict[str, Float[Tensor, "b h _"]]:
         """Return the difference of standardised states as a whole and, in its own unit, that of every key."""
@@ -136,8 +143,12 @@ def probe_checkpoint(
     if not isinstance(policy, Represents):
         raise ConfigError(f"probe: expected a policy with represent(), such as ACT or ACTJEPA, got {type(policy).__name__}")
     own = [key for key in policy.observation_keys if not policy.spec.observation[key].is_image]
-    states = _States(policy, list(predict or own)).to(place)
-    policy.n_future, policy.future_keys = horizon or policy.horizon, tuple(states.units)
+    states = _States(policy, own if predict is None else predict).to(place)
+    policy.n_future, policy.future_keys = policy.horizon if horizon is None else horizon, tuple(states.units)
+    if policy.n_future < 1 or not states.units:
+        raise ConfigError(
+            f"probe: expected at least one step and one key to predict, got {policy.n_future}, {list(states.units)}"
+        )
     data, split_seed = _data(checkpoint, stores, validation, settings)
     with open_stores(data.stores) as opened:
         loader, held_out = window_loaders(policy, opened, data, split_seed, place)

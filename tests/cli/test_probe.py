@@ -28,7 +28,7 @@ def circle(seed, steps=30):
     return Episode(
         observation={
             "position": np.stack([np.cos(angle), np.sin(angle)], axis=1).astype(np.float32),
-            "noise": rng.normal(0, 2.0, (steps + 1, 1)).astype(np.float32),
+            "noise": rng.normal(0, 2.0, steps + 1).astype(np.float32),
         },
         action=rng.uniform(-1, 1, (steps, 2)).astype(np.float32),
         applied=np.zeros((steps, 2), np.float32),
@@ -42,7 +42,7 @@ def circle(seed, steps=30):
 def runs(tmp_path_factory):
     """A store of circles, and a policy trained on it for three steps."""
     folder = tmp_path_factory.mktemp("probe")
-    spec = RobotSpec({"position": ArraySpec((2,), unit="m"), "noise": ArraySpec((1,), unit="V")}, ArraySpec((2,)), 10.0)
+    spec = RobotSpec({"position": ArraySpec((2,), unit="m"), "noise": ArraySpec((), unit="V")}, ArraySpec((2,)), 10.0)
     with DemoStore.create(folder / "circles.zarr", spec) as store:
         for seed in range(30):
             store.append(circle(seed))
@@ -102,6 +102,10 @@ def test_scores_by_hand(checkpoint):
     ("wrong", "message"),
     [
         ("predict=[postion]", "nearest: position"),
+        ("predict=[]", "one key to predict"),
+        ("horizon=0", "at least one step"),
+        ("probe.steps=0", "at least one step and a positive lr"),
+        ("probe.step=9", "probe.step"),
         ("validation=0.0", "expected episodes held out"),
         ("probe.batch_size=100000", "batch_size: expected 1 to"),
         ("stores=[/nowhere.zarr]", "/nowhere.zarr"),
