@@ -1,13 +1,13 @@
 """Measure what a policy's frozen encoder knows of the states to come."""
 
 import shlex
+from dataclasses import fields
 from pathlib import Path
 
 import torch
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from robot_learning.cli.compose import run
-from robot_learning.core.arguments import check_arguments
 from robot_learning.core.errors import ConfigError
 from robot_learning.learning.probe import ProbeSettings, Score, probe_checkpoint, write_scores
 
@@ -29,16 +29,13 @@ def _probe(cfg: DictConfig, command: str) -> int:
         raise ConfigError("probe: expected checkpoint=FOLDER, e.g. checkpoint=runs/act_jepa/checkpoints/last, got none")
     if cfg.threads is not None:
         torch.set_num_threads(int(cfg.threads))
-    settings = OmegaConf.to_container(cfg.probe)
-    assert isinstance(settings, dict)  # noqa: S101 - a section of the configuration
-    check_arguments(ProbeSettings, map(str, settings), what="probe")
     scores = probe_checkpoint(
         str(cfg.checkpoint),
         stores=None if cfg.stores is None else list(cfg.stores),
         validation=cfg.validation,
         predict=None if cfg.predict is None else list(cfg.predict),
         horizon=cfg.horizon,
-        settings=ProbeSettings(**{str(key): value for key, value in settings.items()}),
+        settings=ProbeSettings(**{field.name: cfg[field.name] for field in fields(ProbeSettings)}),
         seed=int(cfg.seed),
         device=str(cfg.device),
     )

@@ -17,7 +17,7 @@ from robot_learning.policies.policy import load_policy
 KEYS = ("data.observation_keys=[position]", "data.goal_keys=[]", "policy.interchangeable=null")
 TRAIN = (*KEYS, "data.batch_size=16", "data.validation=0.3", "threads=1", "steps=3")
 SMALL = ("policy.encoder.width=32", "policy.encoder.layers=1", "policy.encoder.feedforward=64", "policy.horizon=4")
-PROBE = ("probe.width=32", "probe.layers=1", "probe.heads=2", "probe.feedforward=64", "probe.batch_size=32", "threads=1")
+PROBE = ("width=32", "layers=1", "heads=2", "feedforward=64", "batch_size=32", "threads=1")
 TINY = ProbeSettings(steps=2, batch_size=16, width=16, layers=1, heads=2, feedforward=16)
 
 
@@ -59,7 +59,7 @@ def checkpoint(runs):
 def test_it_reads_out_what_the_encoder_knows_and_nothing_else(checkpoint, tmp_path, capfd):
     """Standardised, knowing nothing is an RMSE of 1: that of noise, however long the probe is trained."""
     weights = load_file(checkpoint / "weights.safetensors")
-    command = ["probe", f"checkpoint={checkpoint}", *PROBE, "probe.lr=5e-3", "probe.steps=150", f"out={tmp_path}"]
+    command = ["probe", f"checkpoint={checkpoint}", *PROBE, "lr=5e-3", "steps=150", f"out={tmp_path}"]
     assert main([*command, "predict=[position,noise]"]) == 0
     shown = capfd.readouterr().out
     scores = {score["name"]: score for score in json.loads((tmp_path / "probe.json").read_text())["scores"]}
@@ -104,10 +104,10 @@ def test_scores_by_hand(checkpoint):
         ("predict=[postion]", "nearest: position"),
         ("predict=[]", "one key to predict"),
         ("horizon=0", "at least one step"),
-        ("probe.steps=0", "at least one step and a positive lr"),
-        ("probe.step=9", "probe.step"),
+        ("steps=0", "at least one step and a positive lr"),
+        ("step=9", "nearest: steps"),
         ("validation=0.0", "expected episodes held out"),
-        ("probe.batch_size=100000", "batch_size: expected 1 to"),
+        ("batch_size=100000", "batch_size: expected 1 to"),
         ("stores=[/nowhere.zarr]", "/nowhere.zarr"),
         ("checkpoint=null", "expected checkpoint=FOLDER"),
     ],

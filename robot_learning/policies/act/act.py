@@ -59,9 +59,17 @@ class ACT(ChunkPolicy):
         interchangeable: Mapping[str, int] | None = None,
     ) -> None:
         """Build the networks."""
-        sizes, width = sizes_of(encoder), sizes_of(encoder).width
-        keys: dict[str, Any] = {"observation_keys": observation_keys, "goal_keys": goal_keys}
-        super().__init__(spec, statistics, **keys, horizon=horizon, width=width, vision=vision)
+        sizes = sizes_of(encoder)
+        width = sizes.width
+        super().__init__(
+            spec,
+            statistics,
+            observation_keys=observation_keys,
+            goal_keys=goal_keys,
+            horizon=horizon,
+            width=width,
+            vision=vision,
+        )
         if latent < 1 or kl_weight < 0:
             raise ConfigError(f"ACT: expected latent >= 1 and kl_weight >= 0, got {latent} and {kl_weight}")
         self.states = self.state_tokens(statistics, width, interchangeable)

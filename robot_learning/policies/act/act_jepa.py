@@ -71,9 +71,17 @@ class ACTJEPA(ChunkPolicy):
         interchangeable: Mapping[str, int] | None = None,
     ) -> None:
         """Build the networks and freeze those that the stage does not train."""
-        width = sizes_of(encoder).width
-        keys: dict[str, Any] = {"observation_keys": observation_keys, "goal_keys": goal_keys}
-        super().__init__(spec, statistics, **keys, horizon=horizon, width=width, vision=vision)
+        sizes = sizes_of(encoder)
+        width = sizes.width
+        super().__init__(
+            spec,
+            statistics,
+            observation_keys=observation_keys,
+            goal_keys=goal_keys,
+            horizon=horizon,
+            width=width,
+            vision=vision,
+        )
         if stage not in get_args(Stage):
             raise UnknownName("stage", stage, get_args(Stage))
         if jepa_weight < 0 or not 0 <= momentum <= 1 or (stage == "pretrain" and not jepa_weight):
@@ -82,7 +90,7 @@ class ACTJEPA(ChunkPolicy):
                 f"got {jepa_weight} and {momentum}"
             )
         self.stage, self.jepa_weight, self.momentum = stage, jepa_weight, momentum
-        self.encoder = SequenceEncoder(self.state_tokens(statistics, width, interchangeable), sizes_of(encoder))
+        self.encoder = SequenceEncoder(self.state_tokens(statistics, width, interchangeable), sizes)
         self.target = SlowCopy(self.encoder)
         check_arguments(SequencePredictor, ("inputs", "outputs", "count", *(predictor or {})), what="predictor")
         self.predictor = SequencePredictor(width, width, horizon, **(predictor or {}))
