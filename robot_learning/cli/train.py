@@ -41,6 +41,7 @@ def _train(cfg: DictConfig, command: str) -> int:
         seed=int(cfg.seed),
         device=str(cfg.device),
         resume=bool(cfg.resume),
+        init_from=cfg.init_from,
         recipe=_settings(Recipe, _section(cfg.learner), "learner"),
         settings=_settings(TrainerSettings, _section(cfg.trainer), "trainer"),
         command=command,

@@ -18,7 +18,7 @@ def usage(root: str, overrides: Sequence[str], *, description: str, examples: Se
     blocks = [
         description,
         f"usage: robot-learning {root} [group=option ...] [key=value ...] [--multirun] [--cfg]",
-        "Groups (* is chosen; its keys are listed below):\n" + _group_lines(available),
+        *(["Groups (* is chosen; its keys are listed below):\n" + _group_lines(available)] if available else []),
         "Keys:\n" + _key_lines(config, root, available),
         "Flags:\n"
         "  -m, --multirun  run every combination of comma-separated values, e.g. seed=0,1, in out/0, out/1, ...\n"

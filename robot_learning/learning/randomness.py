@@ -11,8 +11,8 @@ from typing import Literal
 import numpy as np
 import torch
 
-Stream = Literal["initial", "train", "validation"]
-_STREAMS: dict[Stream, int] = {"initial": 0, "train": 1, "validation": 2}
+Stream = Literal["initial", "train", "validation", "probe"]
+_STREAMS: dict[Stream, int] = {"initial": 0, "train": 1, "validation": 2, "probe": 3}
 
 
 @contextmanager

@@ -23,7 +23,7 @@ from robot_learning.learning.metrics import MetricsLog
 from robot_learning.learning.randomness import keyed_randomness
 from robot_learning.learning.recipe import Recipe
 from robot_learning.learning.trainer import Trainer, TrainerSettings
-from robot_learning.policies.policy import LearnedPolicy, build_policy
+from robot_learning.policies.policy import LearnedPolicy, build_policy, start_from
 
 
 @dataclass(frozen=True)
@@ -80,6 +80,7 @@ def train_policy(
     seed: int = 0,
     device: str = "auto",
     resume: bool = False,
+    init_from: Path | str | None = None,
     recipe: Recipe | None = None,
     settings: TrainerSettings | None = None,
     command: str = "",
@@ -96,6 +97,7 @@ def train_policy(
         seed: Of the weights, the batches and the noise.
         device: ``auto`` (cuda when there is one) or a torch device.
         resume: Go on where the run in ``out`` stopped.
+        init_from: Checkpoint of an equal policy whose weights to begin with.
         recipe: Settings of the update.
         settings: How often to log, validate and save.
         command: The command line, noted in the checkpoints.
@@ -103,7 +105,7 @@ def train_policy(
 
     Raises:
         ConfigError: ``out`` holds a run and ``resume`` is false, or there is nothing to train on.
-        CheckpointError: The checkpoint to resume from is damaged or of another policy.
+        CheckpointError: The checkpoint to resume or begin from is damaged or of another policy.
     """
     out, recipe, settings = Path(out), recipe or Recipe(), settings or TrainerSettings()
     place = torch.device(pick_device(device))
@@ -111,9 +113,8 @@ def train_policy(
         raise ConfigError("data.stores: expected at least one store, got none; e.g. data.stores=[runs/play.zarr]")
     with open_stores(data.stores) as stores:
         prepare_run_folder(out, resume, config)
-        with keyed_randomness(torch.device("cpu"), seed, "initial"):
-            policy = build_policy(policy_config, stores.spec, stores.statistics())
-        loader, validation = _loaders(policy, stores, data, seed, place)
+        policy = _new_policy(policy_config, stores, seed, None if resume else init_from)
+        loader, validation = window_loaders(policy, stores, data, seed, place)
         checkpoints = Checkpoints(out / "checkpoints", policy_config, _provenance(stores, data, seed, recipe, command))
     learner = Learner(policy.to(place), recipe, steps=steps, seed=seed)
     saved = checkpoints.load_last(learner) if resume and checkpoints.last.exists() else None
@@ -127,6 +128,14 @@ def train_policy(
         log.close()
         loader.close()
     return TrainResult(checkpoints.last, state.seconds, learner.step_count, state.interrupted, state.metrics)
+
+
+def _new_policy(policy_config: Mapping[str, Any], stores: DemoStores, seed: int, init_from: Path | str | None) -> LearnedPolicy:
+    with keyed_randomness(torch.device("cpu"), seed, "initial"):
+        policy = build_policy(policy_config, stores.spec, stores.statistics())
+    if init_from is not None:
+        start_from(policy, init_from)
+    return policy
 
 
 def pick_device(name: str) -> str:
@@ -150,7 +159,7 @@ def prepare_run_folder(out: Path, resume: bool, config: str = "") -> None:
         (out / "config.yaml").write_text(config, encoding="utf-8")
 
 
-def _loaders(
+def window_loaders(
     policy: LearnedPolicy, stores: DemoStores, data: DataSettings, seed: int, device: torch.device
 ) -> tuple[WindowLoader, list[Batch]]:
     """Return the training loader and the fixed validation batches (of episodes that are never trained on)."""

@@ -37,8 +37,8 @@ class Standardize(nn.Module):
         return x * self.scale + self.shift
 
 
-class MinMax(Standardize):
-    """Map ``[low, high]`` to ``[-1, 1]``, element by element (the action scaling of BESO and Diffusion Policy).
+class SteadyStandardize(Standardize):
+    """Standardise actions.
 
     A dimension that never changed in the data comes back as that constant, whatever a network says about it: a policy must
     not move a robot along an axis that nobody ever moved it along.
@@ -47,14 +47,25 @@ class MinMax(Standardize):
     moves: Tensor
 
     def __init__(self, stats: Stats) -> None:
-        """Keep centre and half range as buffers."""
+        """Keep mean, scale and which dimensions move as buffers."""
         super().__init__(stats)
-        half = (stats.high - stats.low).ravel() / 2
-        constant = half < _CONSTANT
-        self.shift = torch.as_tensor((stats.high + stats.low).ravel() / 2, dtype=torch.float32)
-        self.scale = torch.as_tensor(np.where(constant, 1.0, half), dtype=torch.float32)
-        self.register_buffer("moves", torch.as_tensor(~constant, dtype=torch.float32))
+        moves = (stats.high - stats.low).ravel() / 2 >= _CONSTANT
+        self.register_buffer("moves", torch.as_tensor(moves, dtype=torch.float32))
 
     def inverse(self, x: Float[Tensor, "*n s"]) -> Float[Tensor, "*n s"]:
         """Return ``x`` in raw units, constants as they were."""
         return x * self.scale * self.moves + self.shift
+
+
+class MinMax(SteadyStandardize):
+    """Map ``[low, high]`` to ``[-1, 1]``, element by element (the action scaling of BESO and Diffusion Policy).
+
+    A dimension that never changed comes back as that constant here too.
+    """
+
+    def __init__(self, stats: Stats) -> None:
+        """Keep centre and half range as buffers."""
+        super().__init__(stats)
+        half = (stats.high - stats.low).ravel() / 2
+        self.shift = torch.as_tensor((stats.high + stats.low).ravel() / 2, dtype=torch.float32)
+        self.scale = torch.as_tensor(np.where(self.moves.numpy() > 0, half, 1.0), dtype=torch.float32)

@@ -58,6 +58,7 @@ class LearnedPolicy(nn.Module, ABC):
         n_action: Actions from the newest observed step on that a training window holds; ``horizon`` unless a loss wants more.
         n_future: Observed steps after the newest one that a training window holds; 0 unless a loss wants some.
         future_keys: Observation keys of those steps.
+        untrained: Its parts (attributes) that training leaves as they began; :func:`start_from` takes none of them over.
         n_past: Actions applied between the observed steps that acting wants, too: ``n_obs - 1`` or 0.
         noise_shape: Shape, without the batch, of the standard normal numbers that one answer takes.
         asked_goal_keys: Goal keys that acting wants: ``goal_keys`` unless it knows some of them itself.
@@ -89,6 +90,7 @@ class LearnedPolicy(nn.Module, ABC):
         self.n_obs, self.horizon = n_obs, horizon
         self.n_action, self.n_future = horizon, 0
         self.future_keys: tuple[str, ...] = ()
+        self.untrained: tuple[str, ...] = ()
         self.n_past, self.goal_optional, self.repeatable = 0, False, True
         self.noise_shape: tuple[int, ...] = (0,)
         self.asked_goal_keys = self.goal_keys
@@ -246,6 +248,17 @@ def load_policy(folder: Path | str, device: str = "cpu", **overrides: Any) -> Le
     policy = _rebuild(header, overrides, folder / "policy.json")
     _fill(policy, _read_weights(folder / "weights.safetensors", header.get("sha256")), folder)
     return policy.to(device).eval()
+
+
+def start_from(policy: LearnedPolicy, folder: Path | str) -> None:
+    """Give a new policy the weights and normalisers of the one saved in ``folder``, but for parts that were never trained.
+
+    Raises:
+        CheckpointError: Missing or damaged, or its weights do not fit: of another class, other keys or other sizes.
+    """
+    trained = load_policy(folder)
+    own = {name: value for name, value in policy.state_dict().items() if name.partition(".")[0] in trained.untrained}
+    _fill(policy, trained.state_dict() | own, Path(folder))
 
 
 def read_header(folder: Path | str) -> dict[str, Any]:

@@ -74,3 +74,23 @@ def test_what_cannot_be_trained_is_one_clear_line(store, tmp_path, capfd, wrong,
     error = capfd.readouterr().err
     assert message in error
     assert "Traceback" not in error
+
+
+def test_a_decoder_is_trained_on_the_encoder_of_another_run(store, tmp_path, capfd):
+    small = (
+        "policy=act_jepa_small",
+        "policy.encoder.width=32",
+        "policy.horizon=4",
+        "data.batch_size=8",
+        "threads=1",
+        "steps=2",
+    )
+    command, pretrained = ["train", *small, f"data.stores=[{store}]"], tmp_path / "pretrained/checkpoints/last"
+    assert main([*command, "policy.stage=pretrain", f"out={tmp_path / 'pretrained'}"]) == 0
+    assert main([*command, "policy.stage=decoder", f"init_from={pretrained}", f"out={tmp_path / 'decoder'}"]) == 0
+    one, other = weights(tmp_path / "pretrained"), weights(tmp_path / "decoder")
+    same = {name.partition(".")[0] for name in one if torch.equal(one[name], other[name])}
+    changed = {name.partition(".")[0] for name in one if not torch.equal(one[name], other[name])}
+    assert (same, changed) == ({"encoder", "target", "predictor", "actions"}, {"decoder"})
+    assert main([*command, "policy.encoder.width=16", f"init_from={pretrained}", f"out={tmp_path / 'other'}"]) == 2
+    assert "not the weights of this policy" in capfd.readouterr().err
