@@ -1,7 +1,7 @@
 """Run a checkpoint on a robot in real time towards a goal, guarded, measured and recorded."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -11,15 +11,15 @@ import numpy as np
 from omegaconf import DictConfig, OmegaConf
 
 from robot_learning.cli.compose import instantiate, run
-from robot_learning.core.errors import ConfigError, UnknownName
+from robot_learning.core.errors import ConfigError
 from robot_learning.core.protocols import Policy
 from robot_learning.core.spec import RobotSpec, check_compatible
 from robot_learning.core.types import Goal
 from robot_learning.datasets.durable import write_atomic
 from robot_learning.runtime.process import ProcessPolicy
+from robot_learning.serving.backends import load_backend
 from robot_learning.serving.deploy import DeployReport, deploy, open_record
 from robot_learning.serving.goals import INSTRUCTION, read_goal
-from robot_learning.serving.onnx_policy import OnnxPolicy
 from robot_learning.serving.realtime import INFERENCE_PRIORITY, set_priority, set_torch_threads
 
 EXAMPLES = (
@@ -44,29 +44,8 @@ def _deploy(cfg: DictConfig) -> int:
 
 def _policy(cfg: DictConfig, stack: ExitStack) -> Policy:
     overrides = {} if cfg.overrides is None else cast(dict[str, Any], OmegaConf.to_container(cfg.overrides))
-    if cfg.backend not in BACKENDS:
-        raise UnknownName("backend", cfg.backend, BACKENDS)
-    load = partial(BACKENDS[cfg.backend], Path(cfg.checkpoint), str(cfg.device), overrides)
+    load = partial(load_backend, str(cfg.backend), Path(cfg.checkpoint), str(cfg.device), overrides)
     return stack.enter_context(ProcessPolicy(partial(_load_alone, load))) if cfg.process else load()
-
-
-def _load_torch(folder: Path, device: str, overrides: Mapping[str, Any]) -> Policy:
-    import torch  # the other backend does without
-
-    from robot_learning.policies.policy import load_policy
-
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    return cast(Policy, load_policy(folder, device=device, **overrides))
-
-
-def _load_onnx(path: Path, device: str, overrides: Mapping[str, Any]) -> Policy:
-    if overrides or device not in ("cpu", "auto"):
-        raise ConfigError(
-            f"backend=onnx: expected no overrides and device=cpu, got {dict(overrides)} and {device}; "
-            "export with the overrides you want"
-        )
-    return OnnxPolicy(path)
 
 
 def _load_alone(load: Callable[[], Policy]) -> Policy:
@@ -75,10 +54,6 @@ def _load_alone(load: Callable[[], Policy]) -> Policy:
     policy = load()
     set_torch_threads(1)
     return policy
-
-
-BACKENDS: dict[str, Callable[[Path, str, Mapping[str, Any]], Policy]] = {"torch": _load_torch, "onnx": _load_onnx}
-"""What runs the policy, by name."""
 
 
 def _run(cfg: DictConfig, policy: Policy, stack: ExitStack) -> int:
