@@ -18,6 +18,8 @@ from robot_learning.policies.policy import build_policy, save_policy
 from robot_learning.serving.onnx_export import export_onnx, random_input
 from robot_learning.serving.onnx_policy import OnnxPolicy
 from robot_learning.sim.robot import PlayTableRobot
+from tests.policies.test_act import TestACTFromImages as ACTFromImages
+from tests.policies.test_act_jepa import TestACTJEPA as JointACT
 from tests.policies.test_diffusion_policy import TestDiffusionPolicy as DiffusionPolicy
 from tests.policies.test_play_lmp import TestPlayLMP as PlayLMP
 from tests.policies.test_play_lmp import TestPlayLMPFromImages as PlayLMPFromImages
@@ -31,6 +33,8 @@ CASES = {
     "diffusion": (DiffusionPolicy(), {"steps": 3}),
     "play_lmp": (PlayLMP(), {"replan": 2}),
     "images": (PlayLMPFromImages(), {}),
+    "act": (ACTFromImages(), {}),
+    "act_jepa": (JointACT(), {}),
 }
 
 
