@@ -19,6 +19,7 @@ def checkpoint(tmp_path_factory):
     return folder
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # TorchInductor's own
 def test_compiled_it_answers_and_remembers_the_same(checkpoint):
     plain, compiled = (load_backend(name, checkpoint, "cpu", {}) for name in ("torch", "compiled"))
     for policy in (plain, compiled):
