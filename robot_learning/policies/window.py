@@ -67,9 +67,10 @@ class WindowEncoder(nn.Module):
         low = [key for key in used if key not in images]
         self.scales = nn.ModuleDict({key: Standardize(fitting(statistics, key, self._specs[key])) for key in low})
         sizes = {key: image_features if key in images else int(np.prod(self._specs[key].shape)) for key in used}
+        self._sizes = sizes
         self.observation_size = sum(sizes[key] for key in self.observation_keys)
         self.goal_size = sum(sizes[key] for key in self.goal_keys)
-        self.pool = self._object_pool(sizes) if self._objects else None
+        self.pool = self._object_pool() if self._objects else None
 
     @property
     def related_sizes(self) -> dict[str, int]:
@@ -107,11 +108,17 @@ class WindowEncoder(nn.Module):
         encoded = [self._encode(key, goal[key].unsqueeze(1), generator) for key in self.goal_keys]
         return torch.cat(encoded, dim=-1).squeeze(1)
 
-    def _object_pool(self, sizes: Mapping[str, int]) -> ObjectPool:
+    def object_columns(self, keys: Sequence[str]) -> list[list[int]]:
+        """Return which columns of the joined vector of ``keys`` belong to each like object; empty where there are none."""
+        if not any(key in self._objects for key in keys):
+            return []
+        return _columns_of_objects(keys, self._sizes, self._objects, next(iter(self._objects.values())))[0]
+
+    def _object_pool(self) -> ObjectPool:
         count = next(iter(self._objects.values()))
         columns, places = {}, {}
         for name, keys in (("state", self.observation_keys), ("goal", self.goal_keys)):
-            columns[name], places[name] = _columns_of_objects(keys, sizes, self._objects, count)
+            columns[name], places[name] = _columns_of_objects(keys, self._sizes, self._objects, count)
         shared = [key for key in places["state"] if key in places["goal"]]
         paired = [pair for key in shared for pair in zip(places["state"][key], places["goal"][key], strict=True)]
         return ObjectPool(columns["state"], columns["goal"], paired, state_size=self.observation_size, goal_size=self.goal_size)

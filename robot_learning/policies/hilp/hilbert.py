@@ -1,0 +1,85 @@
+"""The equations of HILP: distances, expectiles, and prompts from samples; functions of tensors alone."""
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from robot_learning.core.errors import ConfigError
+
+_LEAST = 1e-6
+"""Squared distances are at least this, so that the root has a gradient (the authors' value)."""
+
+
+def distance(one: Float[Tensor, "*n z"], other: Float[Tensor, "*n z"]) -> Float[Tensor, "*n"]:
+    """Return ``||one - other||``, at least 1e-3."""
+    return ((one - other) ** 2).sum(-1).clamp(min=_LEAST).sqrt()
+
+
+def toward(start: Float[Tensor, "b z"], end: Float[Tensor, "b z"]) -> Float[Tensor, "b z"]:
+    """Return the unit vectors from ``start`` to ``end``."""
+    return (end - start) / distance(start, end).unsqueeze(-1)
+
+
+def expectile_weight(error: Tensor, expectile: float) -> Tensor:
+    """Return ``|expectile - 1(error < 0)|``, the weight of a squared error in expectile regression."""
+    return torch.where(error < 0, 1.0 - expectile, expectile)
+
+
+def temporal_difference(
+    values: tuple[Tensor, Tensor],
+    targets: tuple[Tensor, Tensor],
+    now: tuple[Tensor, Tensor],
+    same: Bool[Tensor, " b"],
+    *,
+    discount: float,
+    expectile: float,
+) -> Float[Tensor, " b"]:
+    """Return the loss of V(s, g) per sample (Park et al., Eq. 4, as their code computes it).
+
+    Args:
+        values: V_i(s, g) of the two representations, with gradient.
+        targets: Those of the target networks at the next state, V̄_i(s', g).
+        now: Those of the target networks at the state, V̄_i(s, g): their mean tells on which side of the expectile a sample is.
+        same: The goal is the state itself: reward 0 and nothing follows, instead of -1 for every step.
+        discount: gamma.
+        expectile: tau.
+    """
+    reward, follows = same.float() - 1.0, discount * (~same).float()
+    weight = expectile_weight(reward + follows * torch.minimum(*targets) - (now[0] + now[1]) / 2, expectile)
+    errors = [(reward + follows * target - value) ** 2 for value, target in zip(values, targets, strict=True)]
+    return weight * (errors[0] + errors[1])
+
+
+def solve_reward(change: Float[Tensor, "n z"], reward: Float[Tensor, " n"]) -> Float[Tensor, " z"]:
+    """Return the unit vector along ``argmin_z mean (reward - <change, z>)^2`` (Park et al., Sec. 5.2).
+
+    Args:
+        change: ``phi(s') - phi(s)`` of sampled transitions.
+        reward: Their rewards.
+
+    Raises:
+        ConfigError: No linear reward fits: all rewards are zero, or nothing changed where they are not.
+    """
+    found = torch.linalg.lstsq(change.double().cpu(), reward.double().cpu().unsqueeze(1), driver="gelsd").solution.squeeze(1)
+    length = found.norm()
+    if not length > 1e-12:
+        raise ConfigError(
+            f"reward prompt: expected samples whose reward a latent explains, got {int((reward != 0).sum())} of "
+            f"{len(reward)} with a reward; give more samples, or data in which the task happens"
+        )
+    return (found / length).to(change)
+
+
+def midpoint(
+    start: Float[Tensor, "b z"], end: Float[Tensor, "b z"], known: Float[Tensor, "n z"], *, nearest: int, halvings: int
+) -> Float[Tensor, "b z"]:
+    """Return a sub-goal between start and end that was seen (Park et al., Sec. 5.3).
+
+    The mean of the ``nearest`` known embeddings with the least ``max(||phi - start||, ||phi - end||)`` is the middle; it takes
+    the place of the end, ``halvings`` times.
+    """
+    for _ in range(halvings):
+        farthest = torch.maximum(torch.cdist(start, known), torch.cdist(end, known))
+        chosen = farthest.topk(min(nearest, len(known)), dim=1, largest=False).indices
+        end = known[chosen].mean(dim=1)
+    return end

@@ -1,0 +1,305 @@
+"""HILP: Hilbert foundation policies (Park, Kreiman, Levine, "Foundation Policies with Hilbert Representations", ICML 2024).
+
+Learned from play without rewards, in two parts that are trained together:
+
+    phi        a representation in which distances are steps: V(s, g) = -||phi(s) - phi(g)||, learned by expectile regression
+               of the temporal difference of "minus one for every step until s = g"
+    pi(a|s,z)  a policy for every direction z of that space, learned by implicit Q-learning of r = <phi(s') - phi(s), z>
+
+Then it is prompted, without further training: ``goal`` moves along z = (phi(g) - phi(s)) / ||.||, ``plan`` does so by way of
+states that were seen, ``reward`` follows the z that explains labelled samples best.
+"""
+
+import copy
+from collections.abc import Mapping, Sequence
+from itertools import chain
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from robot_learning.core.errors import ConfigError, SpecMismatch, UnknownName
+from robot_learning.core.spec import RobotSpec
+from robot_learning.core.types import Stats, Transitions
+from robot_learning.nn.normalizer import MinMax
+from robot_learning.policies.hilp.hilbert import (
+    distance,
+    expectile_weight,
+    midpoint,
+    solve_reward,
+    temporal_difference,
+    toward,
+)
+from robot_learning.policies.hilp.networks import Conditioned, Embedding
+from robot_learning.policies.policy import LearnedPolicy
+from robot_learning.policies.window import WindowEncoder, fitting
+
+_LARGEST_WEIGHT = 100.0
+"""Advantage weights are clipped here (the authors' value)."""
+_LOG_STD = (-5.0, 2.0)
+"""Bounds of the actor's log standard deviation (the authors' values)."""
+
+
+class HILP(LearnedPolicy):
+    """A policy for every direction of a Hilbert representation, and the ways to choose one.
+
+    Args:
+        spec: The robot.
+        statistics: Statistics of the training data: ``action`` and every key used.
+        observation_keys: Observation keys that the policy sees; they must hold the goal keys.
+        goal_keys: Keys of the scene that phi sees, and of goals; empty: phi sees what the policy sees, and nobody gives goals.
+        representation: Sizes of phi: ``size`` (of z), ``width``, ``layers``.
+        values: Sizes of Q and V: ``width``, ``layers``, ``pool``.
+        actor: Sizes of the actor, likewise.
+        random_goals: Share of phi's goals that are any state; the others come from the same episode's future.
+        hindsight: Share of the latents that point to such a future state; the others are uniform on the sphere, as published.
+        discount: gamma.
+        target_rate: Part by which target networks follow at each step.
+        expectile: tau of phi's regression.
+        value_expectile: tau of V's regression.
+        temperature: Inverse temperature of the advantage weights.
+        copied: Goal keys whose values acting copies from the current observation, such as the arm's pose.
+        planning: Of the plan prompt: how many states are averaged (``nearest``), how often it halves the way (``halvings``).
+        image_features: Size of an encoded image.
+        interchangeable: Keys that hold several like objects, see :class:`robot_learning.policies.window.WindowEncoder`.
+    """
+
+    def __init__(
+        self,
+        spec: RobotSpec,
+        statistics: Mapping[str, Stats],
+        *,
+        observation_keys: Sequence[str],
+        goal_keys: Sequence[str] = (),
+        representation: Mapping[str, int],
+        values: Mapping[str, int],
+        actor: Mapping[str, int],
+        random_goals: float = 0.375,
+        hindsight: float = 0.0,
+        discount: float = 0.99,
+        target_rate: float = 0.005,
+        expectile: float = 0.95,
+        value_expectile: float = 0.9,
+        temperature: float = 10.0,
+        copied: Sequence[str] = (),
+        planning: Mapping[str, int] | None = None,
+        image_features: int = 64,
+        interchangeable: Mapping[str, int] | None = None,
+    ) -> None:
+        """Build encoder, networks and their targets."""
+        super().__init__(spec, observation_keys, goal_keys, n_obs=1, horizon=1)
+        shares = (random_goals, hindsight, discount, target_rate, expectile, value_expectile)
+        if not all(0 <= share <= 1 for share in shares) or temperature < 0:
+            raise ConfigError(
+                "HILP: expected shares, discount, target_rate and expectiles from 0 to 1 and temperature >= 0, "
+                f"got {shares} and {temperature}"
+            )
+        _check_within("goal", goal_keys, observation_keys)
+        _check_within("copied", copied, goal_keys)
+        self.n_future, self.future_keys = 1, self.observation_keys
+        self.scene_keys = self.goal_keys or self.observation_keys
+        self.encoder = WindowEncoder(spec, statistics, observation_keys, self.scene_keys, image_features, interchangeable)
+        self.actions = MinMax(fitting(statistics, "action", spec.action))
+        self._build(representation, values, actor)
+        self.random_goals = random_goals if self.goal_keys else 1.0
+        self.hindsight = hindsight
+        self.discount, self.target_rate, self.temperature = discount, target_rate, temperature
+        self.expectile, self.value_expectile = expectile, value_expectile
+        self.copied, self._planning = tuple(copied), {"nearest": 50, "halvings": 3, **(planning or {})}
+        self._prompt, self._known = "goal", torch.empty(0)
+        self.reset()
+
+    def _build(self, representation: Mapping[str, int], values: Mapping[str, int], actor: Mapping[str, int]) -> None:
+        """Make phi, Q and V twice or once, the actor, and the targets of phi and Q."""
+        objects = self.encoder.object_columns(self.scene_keys)
+        actions = self.spec.action.shape[0]
+        self.phi = nn.ModuleList(Embedding(self.encoder.goal_size, objects, **representation) for _ in range(2))
+        self.latent_size = int(representation["size"])
+        columns = (self.encoder.observation_size, self.encoder.object_columns(self.observation_keys))
+        given = (*columns, self.latent_size, self.phi[0].object_columns)
+        self.critic = nn.ModuleList(Conditioned(*given, extra=actions, outputs=1, **values) for _ in range(2))
+        self.value = Conditioned(*given, outputs=1, **values)
+        self.actor = Conditioned(*given, outputs=actions, **actor)
+        self.log_std = nn.Parameter(torch.zeros(actions))
+        self.phi_target = copy.deepcopy(self.phi).requires_grad_(False)
+        self.critic_target = copy.deepcopy(self.critic).requires_grad_(False)
+
+    @torch.no_grad()
+    def after_step(self, step: int, steps: int) -> None:  # noqa: ARG002 - the same at every step
+        """Let the target networks follow: ``target <- target + target_rate (weights - target)``."""
+        slow = list(chain(self.phi_target.parameters(), self.critic_target.parameters()))
+        torch._foreach_lerp_(slow, list(chain(self.phi.parameters(), self.critic.parameters())), self.target_rate)
+
+    # learning
+
+    def loss(self, batch: Mapping[str, Any], generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the sum of the losses of phi, V, Q and the actor, which touch different weights (but for image encoders)."""
+        augment = generator if self.training else None
+        state = self.encoder.observe(batch["observation"], augment)[:, -1].float()
+        following = self.encoder.observe(batch["future"], augment)[:, 0].float()
+        scene, coming = self._scene(batch["observation"], augment), self._scene(batch["future"], augment)
+        action = self.actions(batch["action"][:, -1].float())
+        counts = (batch["action_mask"][:, -1] & batch["future_mask"][:, 0]).float()
+        future, steps = self._future(batch, scene, augment)
+        with torch.autocast(scene.device.type, enabled=False):  # differences of distances need the digits
+            goal, same = self._goals(scene, future, steps, generator)
+            parts = {"phi": _mean(self._representation_loss(scene, coming, goal, same), counts)}
+            with torch.no_grad():
+                start, end = self.phi[0](torch.cat([scene, coming])).chunk(2)
+                latent = self._latents(start, self.phi[0](future), generator)
+                reward = ((end - start) * latent).sum(-1)
+            value, critic, advantage = self._value_losses(state, action, following, latent, reward)
+            parts |= {"value": _mean(value, counts), "critic": _mean(critic, counts)}
+        mean = self.actor(state, latent).float()
+        weight = (self.temperature * advantage).exp().clamp(max=_LARGEST_WEIGHT)
+        parts["actor"] = _mean(-weight * self._log_density(action, mean), counts)
+        with torch.no_grad():
+            figures = {"distance": distance(start, self.phi[0](goal)).mean(), "weight": _mean(weight, counts)}
+            figures["error"] = _mean(((action - mean) ** 2).mean(-1), counts)
+        return sum(parts.values(), torch.zeros_like(parts["phi"])), parts | figures
+
+    def _representation_loss(self, scene: Tensor, coming: Tensor, goal: Tensor, same: Tensor) -> Float[Tensor, " b"]:
+        """Return the loss of V(s, g) = -||phi(s) - phi(g)|| per sample."""
+        values, targets, now = [], [], []
+        for phi, target in zip(self.phi, self.phi_target, strict=True):
+            start, end = phi(torch.cat([scene, goal])).chunk(2)
+            values.append(-distance(start, end))
+            with torch.no_grad():
+                start, following, end = target(torch.cat([scene, coming, goal])).chunk(3)
+                targets.append(-distance(following, end))
+                now.append(-distance(start, end))
+        return temporal_difference(
+            (values[0], values[1]),
+            (targets[0], targets[1]),
+            (now[0], now[1]),
+            same,
+            discount=self.discount,
+            expectile=self.expectile,
+        )
+
+    def _value_losses(
+        self, state: Tensor, action: Tensor, following: Tensor, latent: Tensor, reward: Tensor
+    ) -> tuple[Float[Tensor, " b"], Float[Tensor, " b"], Float[Tensor, " b"]]:
+        """Return the losses of V and Q per sample, and the advantage (Kostrikov et al., IQL, ICLR 2022, Eqs. 5 to 7)."""
+        with torch.no_grad():
+            best = torch.minimum(*(target(state, latent, action)[:, 0] for target in self.critic_target))
+            wanted = reward + self.discount * self.value(following, latent)[:, 0]
+        error = best - self.value(state, latent)[:, 0]
+        value = expectile_weight(error, self.value_expectile) * error**2
+        first, second = ((critic(state, latent, action)[:, 0] - wanted) ** 2 for critic in self.critic)
+        return value, first + second, error.detach()
+
+    def _log_density(self, action: Tensor, mean: Tensor) -> Float[Tensor, " b"]:
+        log_std = self.log_std.clamp(*_LOG_STD)
+        return torch.distributions.Normal(mean, log_std.exp()).log_prob(action).sum(-1)
+
+    def _scene(self, observation: Mapping[str, Tensor], augment: torch.Generator | None) -> Float[Tensor, "b g"]:
+        """Return what phi sees of one observed step."""
+        return self.encoder.aim({key: observation[key][:, -1] for key in self.scene_keys}, augment).float()
+
+    def _future(
+        self, batch: Mapping[str, Any], scene: Tensor, augment: torch.Generator | None
+    ) -> tuple[Float[Tensor, "b g"], Tensor]:
+        """Return future scenes of the same episode and how many steps ahead they lie; without goal keys the present."""
+        if not self.goal_keys:
+            return scene, torch.zeros(len(scene), dtype=torch.long, device=scene.device)
+        if batch.get("goal") is None:
+            raise SpecMismatch(f"batch: expected a goal with {list(self.goal_keys)}; set data.goal to future or final")
+        return self.encoder.aim(batch["goal"], augment).float(), batch["goal_steps"]
+
+    def _goals(
+        self, scene: Tensor, future: Tensor, steps: Tensor, generator: torch.Generator
+    ) -> tuple[Float[Tensor, "b g"], Bool[Tensor, " b"]]:
+        """Return phi's goals, and where the goal is the state itself; any state is another one of the batch."""
+        order = torch.randperm(len(scene), generator=generator, device=generator.device).to(scene.device)
+        anywhere = _uniform(len(scene), generator, scene) < self.random_goals
+        own = order == torch.arange(len(order), device=order.device)
+        goal = torch.where(anywhere.unsqueeze(-1), scene[order], future)
+        return goal, torch.where(anywhere, own, steps == 0)
+
+    def _latents(self, start: Tensor, future: Tensor, generator: torch.Generator) -> Float[Tensor, "b z"]:
+        """Return one latent per sample: uniform on the sphere, or toward its future state."""
+        latent = torch.randn(start.shape, generator=generator, device=generator.device).to(start)
+        latent = nn.functional.normalize(latent, dim=-1)
+        pointed = _uniform(len(start), generator, start) < self.hindsight
+        return torch.where(pointed.unsqueeze(-1), toward(start, future), latent)
+
+    # acting
+
+    @property
+    def prompts(self) -> tuple[str, ...]:
+        """Return the ways to prompt it."""
+        return ("goal", "plan", "reward")
+
+    @torch.inference_mode()
+    def prompt(self, kind: str, samples: Transitions | None = None) -> None:
+        """Act on such prompts from now on; see :class:`robot_learning.core.protocols.Promptable`."""
+        if kind not in self.prompts:
+            raise UnknownName("prompt", kind, self.prompts)
+        if kind != "goal" and samples is None:
+            raise ConfigError(f"{kind} prompt: expected samples, got none")
+        if samples is not None and kind != "goal":
+            start = self._embed(samples.before)
+            if kind == "plan":
+                self._known = start
+            elif samples.reward is None:
+                raise ConfigError("reward prompt: expected samples with rewards, got none")
+            else:
+                reward = torch.as_tensor(samples.reward, dtype=start.dtype, device=start.device)
+                self._known = solve_reward(self._embed(samples.after) - start, reward).unsqueeze(0)
+        self._prompt = kind
+
+    def reset(self, *, seed: int | None = None) -> None:
+        """Start an episode; without goal keys and prompt, ``seed`` draws the direction it follows."""
+        generator = torch.Generator().manual_seed(0 if seed is None else seed)
+        self._skill = nn.functional.normalize(torch.randn(1, self.latent_size, generator=generator), dim=-1)
+
+    @torch.inference_mode()
+    def act(self, window: Mapping[str, NDArray[Any]], goal: Mapping[str, NDArray[Any]] | None = None) -> NDArray[np.float32]:
+        """Return the likeliest action ``[b, 1, a]`` in raw units; see :class:`robot_learning.core.protocols.Policy`."""
+        seen = self.encoder.tensors(window, self.observation_keys, self.n_obs)
+        state = self.encoder.observe(seen)[:, -1]
+        action = self.actor(state, self._direction(seen, goal, state)).clamp(-1.0, 1.0)
+        chunk: NDArray[np.float32] = self.actions.inverse(action.unsqueeze(1)).cpu().numpy()
+        return chunk
+
+    def _direction(
+        self, seen: Mapping[str, Tensor], goal: Mapping[str, NDArray[Any]] | None, state: Tensor
+    ) -> Float[Tensor, "b z"]:
+        """Return the latent to follow now."""
+        if self._prompt == "reward":
+            return self._known.to(state).expand(len(state), -1)
+        if not self.goal_keys:
+            return self._skill.to(state).expand(len(state), -1)
+        if goal is None:
+            raise SpecMismatch(f"goal: expected {list(self.goal_keys)}, got none")
+        given = [key for key in self.goal_keys if key not in self.copied]
+        wanted = self.encoder.tensors(goal, given, None, len(state))
+        wanted |= {key: seen[key][:, -1] for key in self.copied}
+        start, end = self.phi[0](torch.cat([self._scene(seen, None), self.encoder.aim(wanted)])).chunk(2)
+        if self._prompt == "plan":
+            end = midpoint(start, end, self._known.to(start), **self._planning)
+        return toward(start, end)
+
+    def _embed(self, observations: Mapping[str, NDArray[Any]]) -> Float[Tensor, "n z"]:
+        """Return phi of observations ``[n, ...]``."""
+        scenes = self.encoder.aim(self.encoder.tensors(observations, self.scene_keys, None))
+        embedded: Tensor = self.phi[0](scenes)
+        return embedded
+
+
+def _check_within(what: str, keys: Sequence[str], allowed: Sequence[str]) -> None:
+    for key in keys:
+        if key not in allowed:
+            raise UnknownName(f"{what} key", key, allowed)
+
+
+def _mean(values: Float[Tensor, " b"], counts: Float[Tensor, " b"]) -> Float[Tensor, ""]:
+    return (values * counts).sum() / counts.sum().clamp(min=1.0)
+
+
+def _uniform(count: int, generator: torch.Generator, like: Tensor) -> Float[Tensor, " b"]:
+    return torch.rand(count, generator=generator, device=generator.device).to(like.device)
