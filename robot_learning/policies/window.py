@@ -33,6 +33,7 @@ class WindowEncoder(nn.Module):
         image_features: Size of an image's vector.
         interchangeable: Keys that hold several like objects one after the other, with their number, e.g.
             ``{"block_position": 3}``. They are pooled by attention, so that like things are treated alike whatever their order.
+        pools: Make the pool of :meth:`relate`; False for policies that pool :meth:`object_columns` in networks of their own.
     """
 
     def __init__(
@@ -43,6 +44,8 @@ class WindowEncoder(nn.Module):
         goal_keys: Sequence[str],
         image_features: int = 64,
         interchangeable: Mapping[str, int] | None = None,
+        *,
+        pools: bool = True,
     ) -> None:
         """Make normalisers and encoders for the keys used."""
         super().__init__()
@@ -70,7 +73,7 @@ class WindowEncoder(nn.Module):
         self._sizes = sizes
         self.observation_size = sum(sizes[key] for key in self.observation_keys)
         self.goal_size = sum(sizes[key] for key in self.goal_keys)
-        self.pool = self._object_pool() if self._objects else None
+        self.pool = self._object_pool() if self._objects and pools else None
 
     @property
     def related_sizes(self) -> dict[str, int]:

@@ -101,7 +101,9 @@ class HILP(LearnedPolicy):
         _check_within("copied", copied, goal_keys)
         self.n_future, self.future_keys = 1, self.observation_keys
         self.scene_keys = self.goal_keys or self.observation_keys
-        self.encoder = WindowEncoder(spec, statistics, observation_keys, self.scene_keys, image_features, interchangeable)
+        self.encoder = WindowEncoder(
+            spec, statistics, observation_keys, self.scene_keys, image_features, interchangeable, pools=False
+        )
         self.actions = MinMax(fitting(statistics, "action", spec.action))
         self._build(representation, values, actor)
         self.random_goals = random_goals if self.goal_keys else 1.0

@@ -11,9 +11,7 @@ from robot_learning.nn.objects import ObjectPool
 def perceptron(inputs: int, outputs: int, *, width: int, layers: int) -> nn.Sequential:
     """Return ``layers`` times linear, GELU, LayerNorm, and a linear read-out: the authors' ``LayerNormMLP``."""
     sizes = [inputs, *[width] * layers]
-    hidden = [
-        part for size in sizes[:-1] for part in (nn.Linear(size, width), nn.GELU(approximate="tanh"), nn.LayerNorm(width))
-    ]
+    hidden = [part for size in sizes[:-1] for part in (nn.Linear(size, width), nn.GELU(), nn.LayerNorm(width))]
     return nn.Sequential(*hidden, nn.Linear(sizes[-1], outputs))
 
 
