@@ -1,5 +1,7 @@
 """The equations of HILP: distances, expectiles, and prompts from samples; functions of tensors alone."""
 
+from collections.abc import Sequence
+
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
@@ -12,7 +14,8 @@ _LEAST = 1e-6
 
 def distance(one: Float[Tensor, "*n z"], other: Float[Tensor, "*n z"]) -> Float[Tensor, "*n"]:
     """Return ``||one - other||``, at least 1e-3."""
-    return ((one - other) ** 2).sum(-1).clamp(min=_LEAST).sqrt()
+    squared: Tensor = (one - other).square().sum(-1)
+    return squared.clamp(min=_LEAST).sqrt()
 
 
 def toward(start: Float[Tensor, "b z"], end: Float[Tensor, "b z"]) -> Float[Tensor, "b z"]:
@@ -26,28 +29,29 @@ def expectile_weight(error: Tensor, expectile: float) -> Tensor:
 
 
 def temporal_difference(
-    values: tuple[Tensor, Tensor],
-    targets: tuple[Tensor, Tensor],
-    now: tuple[Tensor, Tensor],
+    values: Sequence[Float[Tensor, " b"]],
+    following: Sequence[Float[Tensor, " b"]],
+    now: Sequence[Float[Tensor, " b"]],
     same: Bool[Tensor, " b"],
     *,
     discount: float,
     expectile: float,
 ) -> Float[Tensor, " b"]:
-    """Return the loss of V(s, g) per sample (Park et al., Eq. 4, as their code computes it).
+    """Return the loss of V(s, g) per sample, summed over the ensemble (Park et al., Eq. 4, as their code computes it).
 
     Args:
-        values: V_i(s, g) of the two representations, with gradient.
-        targets: Those of the target networks at the next state, V̄_i(s', g).
-        now: Those of the target networks at the state, V̄_i(s, g): their mean tells on which side of the expectile a sample is.
-        same: The goal is the state itself: reward 0 and nothing follows, instead of -1 for every step.
+        values: V_i(s, g), with gradient.
+        following: V_i(s', g) of the target networks.
+        now: V_i(s, g) of the target networks; their mean tells on which side of the expectile a sample lies.
+        same: The goal is the state itself: reward 0 and nothing follows, instead of -1 at every step.
         discount: gamma.
         expectile: tau.
     """
     reward, follows = same.float() - 1.0, discount * (~same).float()
-    weight = expectile_weight(reward + follows * torch.minimum(*targets) - (now[0] + now[1]) / 2, expectile)
-    errors = [(reward + follows * target - value) ** 2 for value, target in zip(values, targets, strict=True)]
-    return weight * (errors[0] + errors[1])
+    least = torch.stack(list(following)).amin(0)
+    weight = expectile_weight(reward + follows * least - torch.stack(list(now)).mean(0), expectile)
+    errors = [reward + follows * target - value for value, target in zip(values, following, strict=True)]
+    return weight * torch.stack(errors).square().sum(0)
 
 
 def solve_reward(change: Float[Tensor, "n z"], reward: Float[Tensor, " n"]) -> Float[Tensor, " z"]:
@@ -67,7 +71,8 @@ def solve_reward(change: Float[Tensor, "n z"], reward: Float[Tensor, " n"]) -> F
             f"reward prompt: expected samples whose reward a latent explains, got {int((reward != 0).sum())} of "
             f"{len(reward)} with a reward; give more samples, or data in which the task happens"
         )
-    return (found / length).to(change)
+    unit: Tensor = found / length
+    return unit.to(change)
 
 
 def midpoint(

@@ -11,9 +11,9 @@ states that were seen, ``reward`` follows the z that explains labelled samples b
 """
 
 import copy
+import math
 from collections.abc import Mapping, Sequence
-from itertools import chain
-from typing import Any
+from typing import Any, Literal, cast
 
 import numpy as np
 import torch
@@ -120,11 +120,15 @@ class HILP(LearnedPolicy):
         actions = self.spec.action.shape[0]
         self.phi = nn.ModuleList(Embedding(self.encoder.goal_size, objects, **representation) for _ in range(2))
         self.latent_size = int(representation["size"])
-        columns = (self.encoder.observation_size, self.encoder.object_columns(self.observation_keys))
-        given = (*columns, self.latent_size, self.phi[0].object_columns)
-        self.critic = nn.ModuleList(Conditioned(*given, extra=actions, outputs=1, **values) for _ in range(2))
-        self.value = Conditioned(*given, outputs=1, **values)
-        self.actor = Conditioned(*given, outputs=actions, **actor)
+        given: dict[str, Any] = {
+            "state_size": self.encoder.observation_size,
+            "state_objects": self.encoder.object_columns(self.observation_keys),
+            "latent_size": self.latent_size,
+            "latent_objects": cast(Embedding, self.phi[0]).object_columns,
+        }
+        self.critic = nn.ModuleList(Conditioned(**given, extra=actions, outputs=1, **values) for _ in range(2))
+        self.value = Conditioned(**given, outputs=1, **values)
+        self.actor = Conditioned(**given, outputs=actions, **actor)
         self.log_std = nn.Parameter(torch.zeros(actions))
         self.phi_target = copy.deepcopy(self.phi).requires_grad_(False)
         self.critic_target = copy.deepcopy(self.critic).requires_grad_(False)
@@ -132,8 +136,8 @@ class HILP(LearnedPolicy):
     @torch.no_grad()
     def after_step(self, step: int, steps: int) -> None:  # noqa: ARG002 - the same at every step
         """Let the target networks follow: ``target <- target + target_rate (weights - target)``."""
-        slow = list(chain(self.phi_target.parameters(), self.critic_target.parameters()))
-        torch._foreach_lerp_(slow, list(chain(self.phi.parameters(), self.critic.parameters())), self.target_rate)
+        slow: list[Tensor] = [*self.phi_target.parameters(), *self.critic_target.parameters()]
+        torch._foreach_lerp_(slow, [*self.phi.parameters(), *self.critic.parameters()], self.target_rate)
 
     # learning
 
@@ -148,39 +152,32 @@ class HILP(LearnedPolicy):
         future, steps = self._future(batch, scene, augment)
         with torch.autocast(scene.device.type, enabled=False):  # differences of distances need the digits
             goal, same = self._goals(scene, future, steps, generator)
-            parts = {"phi": _mean(self._representation_loss(scene, coming, goal, same), counts)}
+            start, represented, apart = self._represent(scene, coming, goal, same)
             with torch.no_grad():
-                start, end = self.phi[0](torch.cat([scene, coming])).chunk(2)
-                latent = self._latents(start, self.phi[0](future), generator)
+                end, aimed = self.phi[0](torch.cat([coming, future])).chunk(2)
+                latent = self._latents(start, aimed, generator)
                 reward = ((end - start) * latent).sum(-1)
             value, critic, advantage = self._value_losses(state, action, following, latent, reward)
-            parts |= {"value": _mean(value, counts), "critic": _mean(critic, counts)}
         mean = self.actor(state, latent).float()
         weight = (self.temperature * advantage).exp().clamp(max=_LARGEST_WEIGHT)
-        parts["actor"] = _mean(-weight * self._log_density(action, mean), counts)
-        with torch.no_grad():
-            figures = {"distance": distance(start, self.phi[0](goal)).mean(), "weight": _mean(weight, counts)}
-            figures["error"] = _mean(((action - mean) ** 2).mean(-1), counts)
-        return sum(parts.values(), torch.zeros_like(parts["phi"])), parts | figures
+        actor = -weight * self._log_density(action, mean)
+        losses = {"phi": represented, "value": value, "critic": critic, "actor": actor}
+        figures = {"distance": apart, "weight": weight, "error": ((action - mean) ** 2).mean(-1)}
+        means = {name: _mean(values, counts) for name, values in (losses | figures).items()}
+        return torch.stack([means[name] for name in losses]).sum(), means
 
-    def _representation_loss(self, scene: Tensor, coming: Tensor, goal: Tensor, same: Tensor) -> Float[Tensor, " b"]:
-        """Return the loss of V(s, g) = -||phi(s) - phi(g)|| per sample."""
-        values, targets, now = [], [], []
-        for phi, target in zip(self.phi, self.phi_target, strict=True):
-            start, end = phi(torch.cat([scene, goal])).chunk(2)
-            values.append(-distance(start, end))
-            with torch.no_grad():
-                start, following, end = target(torch.cat([scene, coming, goal])).chunk(3)
-                targets.append(-distance(following, end))
-                now.append(-distance(start, end))
-        return temporal_difference(
-            (values[0], values[1]),
-            (targets[0], targets[1]),
-            (now[0], now[1]),
-            same,
-            discount=self.discount,
-            expectile=self.expectile,
-        )
+    def _represent(
+        self, scene: Tensor, coming: Tensor, goal: Tensor, same: Tensor
+    ) -> tuple[Float[Tensor, "b z"], Float[Tensor, " b"], Float[Tensor, " b"]]:
+        """Return phi(s), detached, the loss of V(s, g) = -||phi(s) - phi(g)|| per sample, and -V."""
+        embedded = [phi(torch.cat([scene, goal])).chunk(2) for phi in self.phi]
+        with torch.no_grad():
+            targets = [target(torch.cat([scene, coming, goal])).chunk(3) for target in self.phi_target]
+        values = [-distance(start, end) for start, end in embedded]
+        following = [-distance(after, end) for _, after, end in targets]
+        now = [-distance(start, end) for start, _, end in targets]
+        loss = temporal_difference(values, following, now, same, discount=self.discount, expectile=self.expectile)
+        return embedded[0][0].detach(), loss, -values[0].detach()
 
     def _value_losses(
         self, state: Tensor, action: Tensor, following: Tensor, latent: Tensor, reward: Tensor
@@ -196,7 +193,8 @@ class HILP(LearnedPolicy):
 
     def _log_density(self, action: Tensor, mean: Tensor) -> Float[Tensor, " b"]:
         log_std = self.log_std.clamp(*_LOG_STD)
-        return torch.distributions.Normal(mean, log_std.exp()).log_prob(action).sum(-1)
+        scaled = (action - mean) / log_std.exp()
+        return -(0.5 * scaled**2 + log_std + 0.5 * math.log(2 * math.pi)).sum(-1)
 
     def _scene(self, observation: Mapping[str, Tensor], augment: torch.Generator | None) -> Float[Tensor, "b g"]:
         """Return what phi sees of one observed step."""
@@ -232,27 +230,25 @@ class HILP(LearnedPolicy):
     # acting
 
     @property
-    def prompts(self) -> tuple[str, ...]:
-        """Return the ways to prompt it."""
-        return ("goal", "plan", "reward")
+    def prompts(self) -> Mapping[str, Literal["nothing", "samples", "rewards"]]:
+        """Return the ways to prompt it and what they want, see :class:`robot_learning.core.protocols.Promptable`."""
+        return {"goal": "nothing", "plan": "samples", "reward": "rewards"}
 
     @torch.inference_mode()
     def prompt(self, kind: str, samples: Transitions | None = None) -> None:
-        """Act on such prompts from now on; see :class:`robot_learning.core.protocols.Promptable`."""
+        """Act on prompts of this kind from now on, see :class:`robot_learning.core.protocols.Promptable`."""
         if kind not in self.prompts:
             raise UnknownName("prompt", kind, self.prompts)
-        if kind != "goal" and samples is None:
-            raise ConfigError(f"{kind} prompt: expected samples, got none")
-        if samples is not None and kind != "goal":
+        if kind != "goal":
+            if samples is None or (kind == "reward" and samples.reward is None):
+                raise ConfigError(f"{kind} prompt: expected {self.prompts[kind]}, got none")
             start = self._embed(samples.before)
-            if kind == "plan":
-                self._known = start
-            elif samples.reward is None:
-                raise ConfigError("reward prompt: expected samples with rewards, got none")
-            else:
-                reward = torch.as_tensor(samples.reward, dtype=start.dtype, device=start.device)
-                self._known = solve_reward(self._embed(samples.after) - start, reward).unsqueeze(0)
+            self._known = self._solve(start, samples) if kind == "reward" else start
         self._prompt = kind
+
+    def _solve(self, start: Tensor, samples: Transitions) -> Float[Tensor, "1 z"]:
+        reward = torch.as_tensor(samples.reward, dtype=start.dtype, device=start.device)
+        return solve_reward(self._embed(samples.after) - start, reward).unsqueeze(0)
 
     def reset(self, *, seed: int | None = None) -> None:
         """Start an episode; without goal keys and prompt, ``seed`` draws the direction it follows."""

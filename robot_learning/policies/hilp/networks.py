@@ -74,11 +74,11 @@ class Conditioned(nn.Module):
 
     def __init__(
         self,
+        *,
         state_size: int,
         state_objects: list[list[int]],
         latent_size: int,
         latent_objects: list[list[int]],
-        *,
         extra: int = 0,
         outputs: int,
         width: int,
