@@ -74,9 +74,9 @@ class HILP(LearnedPolicy):
         *,
         observation_keys: Sequence[str],
         goal_keys: Sequence[str] = (),
-        representation: Mapping[str, int],
-        values: Mapping[str, int],
-        actor: Mapping[str, int],
+        representation: Mapping[str, Any],
+        values: Mapping[str, Any],
+        actor: Mapping[str, Any],
         random_goals: float = 0.375,
         hindsight: float = 0.0,
         discount: float = 0.99,
@@ -114,7 +114,7 @@ class HILP(LearnedPolicy):
         self._prompt, self._known = "goal", torch.empty(0)
         self.reset()
 
-    def _build(self, representation: Mapping[str, int], values: Mapping[str, int], actor: Mapping[str, int]) -> None:
+    def _build(self, representation: Mapping[str, Any], values: Mapping[str, Any], actor: Mapping[str, Any]) -> None:
         """Make phi, Q and V twice or once, the actor, and the targets of phi and Q."""
         objects = self.encoder.object_columns(self.scene_keys)
         actions = self.spec.action.shape[0]
@@ -126,9 +126,9 @@ class HILP(LearnedPolicy):
             "latent_size": self.latent_size,
             "latent_objects": cast(Embedding, self.phi[0]).object_columns,
         }
-        self.critic = nn.ModuleList(Conditioned(**given, extra=actions, outputs=1, **values) for _ in range(2))
-        self.value = Conditioned(**given, outputs=1, **values)
-        self.actor = Conditioned(**given, outputs=actions, **actor)
+        self.critic = nn.ModuleList(Conditioned(**given, **values, extra=actions, outputs=1) for _ in range(2))
+        self.value = Conditioned(**given, **values, outputs=1)
+        self.actor = Conditioned(**given, **actor, outputs=actions)
         self.log_std = nn.Parameter(torch.zeros(actions))
         self.phi_target = copy.deepcopy(self.phi).requires_grad_(False)
         self.critic_target = copy.deepcopy(self.critic).requires_grad_(False)
@@ -162,7 +162,7 @@ class HILP(LearnedPolicy):
         weight = (self.temperature * advantage).exp().clamp(max=_LARGEST_WEIGHT)
         actor = -weight * self._log_density(action, mean)
         losses = {"phi": represented, "value": value, "critic": critic, "actor": actor}
-        figures = {"distance": apart, "weight": weight, "error": ((action - mean) ** 2).mean(-1)}
+        figures = {"distance": apart, "weight": weight, "error": (action - mean.detach()).square().mean(-1)}
         means = {name: _mean(values, counts) for name, values in (losses | figures).items()}
         return torch.stack([means[name] for name in losses]).sum(), means
 
