@@ -34,6 +34,9 @@ class WindowEncoder(nn.Module):
         interchangeable: Keys that hold several like objects one after the other, with their number, e.g.
             ``{"block_position": 3}``. They are pooled by attention, so that like things are treated alike whatever their order.
         pools: Make the pool of :meth:`relate`; False for policies that pool :meth:`object_columns` in networks of their own.
+
+    Attributes:
+        sizes: Columns that each key takes in the joined vectors.
     """
 
     def __init__(
@@ -69,10 +72,9 @@ class WindowEncoder(nn.Module):
         self.images = nn.ModuleDict({key: ImageEncoder(image_features) for key in images})
         low = [key for key in used if key not in images]
         self.scales = nn.ModuleDict({key: Standardize(fitting(statistics, key, self._specs[key])) for key in low})
-        sizes = {key: image_features if key in images else int(np.prod(self._specs[key].shape)) for key in used}
-        self._sizes = sizes
-        self.observation_size = sum(sizes[key] for key in self.observation_keys)
-        self.goal_size = sum(sizes[key] for key in self.goal_keys)
+        self.sizes = {key: image_features if key in images else int(np.prod(self._specs[key].shape)) for key in used}
+        self.observation_size = sum(self.sizes[key] for key in self.observation_keys)
+        self.goal_size = sum(self.sizes[key] for key in self.goal_keys)
         self.pool = self._object_pool() if self._objects and pools else None
 
     @property
@@ -115,13 +117,13 @@ class WindowEncoder(nn.Module):
         """Return which columns of the joined vector of ``keys`` belong to each like object; empty where there are none."""
         if not any(key in self._objects for key in keys):
             return []
-        return _columns_of_objects(keys, self._sizes, self._objects, next(iter(self._objects.values())))[0]
+        return _columns_of_objects(keys, self.sizes, self._objects, next(iter(self._objects.values())))[0]
 
     def _object_pool(self) -> ObjectPool:
         count = next(iter(self._objects.values()))
         columns, places = {}, {}
         for name, keys in (("state", self.observation_keys), ("goal", self.goal_keys)):
-            columns[name], places[name] = _columns_of_objects(keys, self._sizes, self._objects, count)
+            columns[name], places[name] = _columns_of_objects(keys, self.sizes, self._objects, count)
         shared = [key for key in places["state"] if key in places["goal"]]
         paired = [pair for key in shared for pair in zip(places["state"][key], places["goal"][key], strict=True)]
         return ObjectPool(columns["state"], columns["goal"], paired, state_size=self.observation_size, goal_size=self.goal_size)

@@ -12,7 +12,8 @@ states that were seen, ``reward`` follows the z that explains labelled samples b
 
 import copy
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import accumulate
 from typing import Any, Literal, cast
 
 import numpy as np
@@ -67,6 +68,8 @@ class HILP(LearnedPolicy):
         interchangeable: Keys that hold several like objects, see :class:`robot_learning.policies.window.WindowEncoder`.
     """
 
+    _shown: Tensor
+
     def __init__(
         self,
         spec: RobotSpec,
@@ -104,10 +107,13 @@ class HILP(LearnedPolicy):
         self.encoder = WindowEncoder(
             spec, statistics, observation_keys, self.scene_keys, image_features, interchangeable, pools=False
         )
+        places = dict(zip(observation_keys, _split(self.encoder.sizes[key] for key in observation_keys), strict=True))
+        shown = [column for key in self.scene_keys for column in places[key]]
+        self.register_buffer("_shown", torch.tensor(shown), persistent=False)
         self.actions = MinMax(fitting(statistics, "action", spec.action))
         self._build(representation, values, actor)
         self.random_goals = random_goals if self.goal_keys else 1.0
-        self.hindsight = hindsight
+        self.hindsight = hindsight if self.goal_keys else 0.0
         self.discount, self.target_rate, self.temperature = discount, target_rate, temperature
         self.expectile, self.value_expectile = expectile, value_expectile
         self.copied, self._planning = tuple(copied), {"nearest": 50, "halvings": 3, **(planning or {})}
@@ -146,7 +152,7 @@ class HILP(LearnedPolicy):
         augment = generator if self.training else None
         state = self.encoder.observe(batch["observation"], augment)[:, -1].float()
         following = self.encoder.observe(batch["future"], augment)[:, 0].float()
-        scene, coming = self._scene(batch["observation"], augment), self._scene(batch["future"], augment)
+        scene, coming = state[:, self._shown], following[:, self._shown]
         action = self.actions(batch["action"][:, -1].float())
         counts = (batch["action_mask"][:, -1] & batch["future_mask"][:, 0]).float()
         future, steps = self._future(batch, scene, augment)
@@ -195,10 +201,6 @@ class HILP(LearnedPolicy):
         log_std = self.log_std.clamp(*_LOG_STD)
         scaled = (action - mean) / log_std.exp()
         return -(0.5 * scaled**2 + log_std + 0.5 * math.log(2 * math.pi)).sum(-1)
-
-    def _scene(self, observation: Mapping[str, Tensor], augment: torch.Generator | None) -> Float[Tensor, "b g"]:
-        """Return what phi sees of one observed step."""
-        return self.encoder.aim({key: observation[key][:, -1] for key in self.scene_keys}, augment).float()
 
     def _future(
         self, batch: Mapping[str, Any], scene: Tensor, augment: torch.Generator | None
@@ -277,7 +279,7 @@ class HILP(LearnedPolicy):
         given = [key for key in self.goal_keys if key not in self.copied]
         wanted = self.encoder.tensors(goal, given, None, len(state))
         wanted |= {key: seen[key][:, -1] for key in self.copied}
-        start, end = self.phi[0](torch.cat([self._scene(seen, None), self.encoder.aim(wanted)])).chunk(2)
+        start, end = self.phi[0](torch.cat([state[:, self._shown], self.encoder.aim(wanted)])).chunk(2)
         if self._prompt == "plan":
             end = midpoint(start, end, self._known.to(start), **self._planning)
         return toward(start, end)
@@ -287,6 +289,12 @@ class HILP(LearnedPolicy):
         scenes = self.encoder.aim(self.encoder.tensors(observations, self.scene_keys, None))
         embedded: Tensor = self.phi[0](scenes)
         return embedded
+
+
+def _split(sizes: Iterable[int]) -> list[range]:
+    """Return the columns of parts of these sizes, side by side."""
+    ends = list(accumulate(sizes))
+    return [range(start, end) for start, end in zip([0, *ends[:-1]], ends, strict=True)]
 
 
 def _check_within(what: str, keys: Sequence[str], allowed: Sequence[str]) -> None:
