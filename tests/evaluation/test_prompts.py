@@ -13,7 +13,7 @@ from robot_learning.datasets.stores import new_store
 from robot_learning.evaluation.evaluate import evaluate
 from robot_learning.evaluation.prompts import Prompt, prompt_policy, rewards, stored_transitions
 from robot_learning.evaluation.rollout import Actors, Contender
-from robot_learning.policies.policy import build_policy, save_policy
+from robot_learning.policies.policy import build_policy, load_policy, save_policy
 from robot_learning.sim import playroom
 from robot_learning.sim.demonstrations import scripted_episode
 from robot_learning.sim.robot import PlayTableRobot
@@ -119,8 +119,6 @@ def test_what_is_missing_is_named(checkpoint, store):
 
 
 def test_rewards_that_never_come_are_named(checkpoint, store):
-    from robot_learning.policies.policy import load_policy
-
     with pytest.raises(ConfigError, match=r"got 0 of \d+ with a reward"):
         prompt_policy(load_policy(checkpoint), Prompt("reward", [store]), PlayTableSuite(), "put_into_shelf")
 

@@ -8,7 +8,8 @@ import torch
 
 from robot_learning.core.errors import ConfigError, UnknownName
 from robot_learning.core.protocols import Promptable
-from robot_learning.core.types import Transitions
+from robot_learning.core.spec import ArraySpec, RobotSpec
+from robot_learning.core.types import Stats, Transitions
 from robot_learning.policies.hilp.hilbert import (
     distance,
     expectile_weight,
@@ -18,7 +19,8 @@ from robot_learning.policies.hilp.hilbert import (
     toward,
 )
 from robot_learning.policies.hilp.networks import Conditioned, Embedding
-from tests.contracts.policy import PolicyContract
+from robot_learning.policies.policy import build_policy
+from tests.contracts.policy import SPEC, STATISTICS, PolicyContract
 
 SIZES = {"width": 32, "layers": 2}
 
@@ -55,7 +57,7 @@ class TestHILP(PolicyContract):
         np.testing.assert_allclose(chunk[1:], batch["action"].numpy()[1:], atol=0.15)  # the first one is padding
 
     def test_like_objects_are_treated_alike(self):
-        """Two objects in ``position_pair`` swapped in state and goal change nothing."""
+        """Two objects swapped in state and goal change nothing."""
         policy = self.make_pairs()
         window, goal = pairs(3, seed=1), {"pair": pairs(3, seed=2)["pair"][:, 0]}
         swapped = {**window, "pair": window["pair"][..., [2, 3, 0, 1]]}
@@ -64,15 +66,12 @@ class TestHILP(PolicyContract):
         assert not np.allclose(policy.act(window, there), policy.act(window, goal), atol=1e-4)
 
     def make_pairs(self):
-        from robot_learning.core.spec import ArraySpec, RobotSpec
-        from robot_learning.policies.policy import build_policy
-        from tests.contracts.policy import SPEC, STATISTICS, _stats
-
         spec = RobotSpec({**SPEC.observation, "pair": ArraySpec((4,), unit="m")}, SPEC.action, 10.0, "pairs")
         keys = {"observation_keys": ["pair", "position"], "goal_keys": ["pair"], "interchangeable": {"pair": 2}}
         config = {**self.config, **keys, "values": {**SIZES, "pool": 16}, "actor": {**SIZES, "pool": 16}}
+        within = Stats(100, np.zeros(4), np.full(4, 0.5), np.full(4, -1.0), np.ones(4), np.full(4, -1.0), np.ones(4))
         torch.manual_seed(0)
-        return build_policy(config, spec, {**STATISTICS, "pair": _stats(np.full(4, -1.0), 1.0)}).eval()
+        return build_policy(config, spec, {**STATISTICS, "pair": within}).eval()
 
     # learning
 
@@ -163,6 +162,16 @@ class TestHILP(PolicyContract):
         free = self.make(goal_keys=[])
         one, same, other = (self.act(free, self.window(2), None, seed=seed) for seed in (1, 1, 2))
         np.testing.assert_array_equal(one, same)
+        assert not np.allclose(one, other)
+
+    def test_images_are_goals_too(self):
+        case = type(self)()
+        case.observation_keys, case.goal_keys = ("camera", "velocity"), ("camera",)
+        policy = case.make().train()
+        loss, _ = policy.loss(case.batch(4), torch.Generator().manual_seed(0))
+        loss.backward()
+        assert any(float(p.grad.abs().sum()) > 0 for p in policy.encoder.images["camera"].parameters())
+        one, other = (case.act(policy.eval(), case.window(2), case.goal(2, seed=seed)) for seed in (0, 9))
         assert not np.allclose(one, other)
 
     def transitions(self, rewarded):
