@@ -241,6 +241,8 @@ def test_directions_have_unit_length_and_distances_a_gradient_at_zero():
     here, there = torch.zeros(2, 3), torch.tensor([[3.0, 4.0, 0.0], [0.0, 0.0, 0.0]], requires_grad=True)
     torch.testing.assert_close(distance(here, there), torch.tensor([5.0, 1e-3]))
     torch.testing.assert_close(toward(here, there), torch.tensor([[0.6, 0.8, 0.0], [0.0, 0.0, 0.0]]))
+    torch.testing.assert_close(toward(here, there, reach=5.0)[0], torch.tensor([0.6, 0.8, 0.0]))
+    torch.testing.assert_close(toward(here, there, reach=20.0)[0], torch.tensor([0.15, 0.2, 0.0]))
     distance(here, there).sum().backward()
     assert torch.isfinite(there.grad).all()
 

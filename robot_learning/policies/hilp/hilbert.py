@@ -18,9 +18,9 @@ def distance(one: Float[Tensor, "*n z"], other: Float[Tensor, "*n z"]) -> Float[
     return squared.clamp(min=_LEAST).sqrt()
 
 
-def toward(start: Float[Tensor, "b z"], end: Float[Tensor, "b z"]) -> Float[Tensor, "b z"]:
-    """Return the unit vectors from ``start`` to ``end``."""
-    return (end - start) / distance(start, end).unsqueeze(-1)
+def toward(start: Float[Tensor, "b z"], end: Float[Tensor, "b z"], reach: float = 0.0) -> Float[Tensor, "b z"]:
+    """Return the vectors from ``start`` to ``end``, of unit length where they are ``reach`` or more apart, else shorter."""
+    return (end - start) / distance(start, end).clamp(min=reach).unsqueeze(-1)
 
 
 def expectile_weight(error: Tensor, expectile: float) -> Tensor:

@@ -57,6 +57,8 @@ class HILP(LearnedPolicy):
         actor: Sizes of the actor, likewise.
         random_goals: Share of phi's goals that are any state; the others come from the same episode's future.
         hindsight: Share of the latents that point to such a future state; the others are uniform on the sphere, as published.
+        reach: Distance [steps] below which a latent that points to a goal shrinks in proportion, so that the policy sees when
+            it is nearly there; 0 is the paper, whose latents have unit length.
         discount: gamma.
         target_rate: Part by which target networks follow at each step.
         expectile: tau of phi's regression.
@@ -82,6 +84,7 @@ class HILP(LearnedPolicy):
         actor: Mapping[str, Any],
         random_goals: float = 0.375,
         hindsight: float = 0.0,
+        reach: float = 0.0,
         discount: float = 0.99,
         target_rate: float = 0.005,
         expectile: float = 0.95,
@@ -95,10 +98,10 @@ class HILP(LearnedPolicy):
         """Build encoder, networks and their targets."""
         super().__init__(spec, observation_keys, goal_keys, n_obs=1, horizon=1)
         shares = (random_goals, hindsight, discount, target_rate, expectile, value_expectile)
-        if not all(0 <= share <= 1 for share in shares) or temperature < 0:
+        if not all(0 <= share <= 1 for share in shares) or min(temperature, reach) < 0:
             raise ConfigError(
-                "HILP: expected shares, discount, target_rate and expectiles from 0 to 1 and temperature >= 0, "
-                f"got {shares} and {temperature}"
+                "HILP: expected shares, discount, target_rate and expectiles from 0 to 1, temperature and reach >= 0, "
+                f"got {shares}, {temperature} and {reach}"
             )
         _check_within("goal", goal_keys, observation_keys)
         _check_within("copied", copied, goal_keys)
@@ -113,7 +116,7 @@ class HILP(LearnedPolicy):
         self.actions = MinMax(fitting(statistics, "action", spec.action))
         self._build(representation, values, actor)
         self.random_goals = random_goals if self.goal_keys else 1.0
-        self.hindsight = hindsight if self.goal_keys else 0.0
+        self.hindsight, self.reach = hindsight if self.goal_keys else 0.0, reach
         self.discount, self.target_rate, self.temperature = discount, target_rate, temperature
         self.expectile, self.value_expectile = expectile, value_expectile
         self.copied, self._planning = tuple(copied), {"nearest": 50, "halvings": 3, **(planning or {})}
@@ -227,7 +230,7 @@ class HILP(LearnedPolicy):
         latent = torch.randn(start.shape, generator=generator, device=generator.device).to(start)
         latent = nn.functional.normalize(latent, dim=-1)
         pointed = _uniform(len(start), generator, start) < self.hindsight
-        return torch.where(pointed.unsqueeze(-1), toward(start, future), latent)
+        return torch.where(pointed.unsqueeze(-1), toward(start, future, self.reach), latent)
 
     # acting
 
@@ -282,7 +285,7 @@ class HILP(LearnedPolicy):
         start, end = self.phi[0](torch.cat([state[:, self._shown], self.encoder.aim(wanted)])).chunk(2)
         if self._prompt == "plan":
             end = midpoint(start, end, self._known.to(start), **self._planning)
-        return toward(start, end)
+        return toward(start, end, self.reach)
 
     def _embed(self, observations: Mapping[str, NDArray[Any]]) -> Float[Tensor, "n z"]:
         """Return phi of observations ``[n, ...]``."""
