@@ -77,15 +77,15 @@ class TestHILP(PolicyContract):
 
     def test_targets_follow_by_hand(self):
         policy = self.make(target_rate=0.25)
-        before = policy.phi_target[1].of_rest[0].weight.clone()
+        before = policy.phi_target.network[1].of_rest[0].weight.clone()
         fixed = policy.value.layers[0].weight.clone()
         with torch.no_grad():
             policy.phi[1].of_rest[0].weight += 1.0
             policy.critic[0].layers[0].bias += 2.0
-        bias = policy.critic_target[0].layers[0].bias.clone()
+        bias = policy.critic_target.network[0].layers[0].bias.clone()
         policy.after_step(1, 10)
-        torch.testing.assert_close(policy.phi_target[1].of_rest[0].weight, before + 0.25)
-        torch.testing.assert_close(policy.critic_target[0].layers[0].bias, bias + 0.5)
+        torch.testing.assert_close(policy.phi_target.network[1].of_rest[0].weight, before + 0.25)
+        torch.testing.assert_close(policy.critic_target.network[0].layers[0].bias, bias + 0.5)
         torch.testing.assert_close(policy.value.layers[0].weight, fixed)
 
     def test_targets_start_equal_and_learn_nothing_themselves(self):
@@ -144,13 +144,11 @@ class TestHILP(PolicyContract):
 
     def test_a_goal_gives_a_direction_that_is_computed_at_every_step(self, policy):
         window, goal = self.window(2), self.goal(2)
-        seen = policy.encoder.tensors(window, policy.observation_keys, 1)
+        seen, aimed = ({key: torch.as_tensor(value) for key, value in arrays.items()} for arrays in (window, goal))
         state = policy.encoder.observe(seen)[:, -1]
-        embed = lambda key_values: policy.phi[0](policy.encoder.aim(key_values))  # noqa: E731
-        here = embed({"position": seen["position"][:, 0]})
-        there = embed({"position": torch.as_tensor(goal["position"])})
-        expected = torch.nn.functional.normalize(there - here, dim=-1)
-        torch.testing.assert_close(policy._direction(seen, goal, state), expected)
+        embed = lambda position: policy.phi[0](policy.encoder.aim({"position": position}))  # noqa: E731
+        expected = torch.nn.functional.normalize(embed(aimed["position"]) - embed(seen["position"][:, 0]), dim=-1)
+        torch.testing.assert_close(policy._aim(state, seen, aimed), expected)
 
     def test_copied_keys_come_from_the_observation(self):
         policy = self.make(goal_keys=["position", "velocity"], copied=["velocity"])
@@ -187,7 +185,6 @@ class TestHILP(PolicyContract):
         planned = policy.act(window, goal)
         policy.prompt("reward", self.transitions(rewarded=True))
         rewarded = policy.act(window, None)
-        assert policy._direction(None, None, torch.zeros(2, 5)).shape == (2, 8)
         assert not np.allclose(planned, aimed)
         assert not np.allclose(rewarded, aimed)
         policy.prompt("goal")

@@ -10,13 +10,11 @@ Then it is prompted, without further training: ``goal`` moves along z = (phi(g) 
 states that were seen, ``reward`` follows the z that explains labelled samples best.
 """
 
-import copy
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import accumulate
 from typing import Any, Literal, cast
 
-import numpy as np
 import torch
 from jaxtyping import Bool, Float
 from numpy.typing import NDArray
@@ -26,6 +24,7 @@ from robot_learning.core.errors import ConfigError, SpecMismatch, UnknownName
 from robot_learning.core.spec import RobotSpec
 from robot_learning.core.types import Stats, Transitions
 from robot_learning.nn.normalizer import MinMax
+from robot_learning.nn.target import SlowCopy
 from robot_learning.policies.hilp.hilbert import (
     distance,
     expectile_weight,
@@ -35,8 +34,8 @@ from robot_learning.policies.hilp.hilbert import (
     toward,
 )
 from robot_learning.policies.hilp.networks import Conditioned, Embedding
-from robot_learning.policies.policy import LearnedPolicy
-from robot_learning.policies.window import WindowEncoder, fitting
+from robot_learning.policies.policy import LearnedPolicy, Noise, Tensors
+from robot_learning.policies.window import WindowEncoder, checked_tensors, fitting
 
 _LARGEST_WEIGHT = 100.0
 """Advantage weights are clipped here (the authors' value)."""
@@ -120,8 +119,10 @@ class HILP(LearnedPolicy):
         self.discount, self.target_rate, self.temperature = discount, target_rate, temperature
         self.expectile, self.value_expectile = expectile, value_expectile
         self.copied, self._planning = tuple(copied), {"nearest": 50, "halvings": 3, **(planning or {})}
+        self.asked_goal_keys = tuple(key for key in self.goal_keys if key not in copied)
+        if not self.goal_keys:
+            self.noise = Noise((self.latent_size,))
         self._prompt, self._known = "goal", torch.empty(0)
-        self.reset()
 
     def _build(self, representation: Mapping[str, Any], values: Mapping[str, Any], actor: Mapping[str, Any]) -> None:
         """Make phi, Q and V twice or once, the actor, and the targets of phi and Q."""
@@ -139,14 +140,12 @@ class HILP(LearnedPolicy):
         self.value = Conditioned(**given, **values, outputs=1)
         self.actor = Conditioned(**given, **actor, outputs=actions)
         self.log_std = nn.Parameter(torch.zeros(actions))
-        self.phi_target = copy.deepcopy(self.phi).requires_grad_(False)
-        self.critic_target = copy.deepcopy(self.critic).requires_grad_(False)
+        self.phi_target, self.critic_target = SlowCopy(self.phi), SlowCopy(self.critic)
 
-    @torch.no_grad()
     def after_step(self, step: int, steps: int) -> None:  # noqa: ARG002 - the same at every step
         """Let the target networks follow: ``target <- target + target_rate (weights - target)``."""
-        slow: list[Tensor] = [*self.phi_target.parameters(), *self.critic_target.parameters()]
-        torch._foreach_lerp_(slow, [*self.phi.parameters(), *self.critic.parameters()], self.target_rate)
+        self.phi_target.follow(self.phi, 1.0 - self.target_rate)
+        self.critic_target.follow(self.critic, 1.0 - self.target_rate)
 
     # learning
 
@@ -181,7 +180,7 @@ class HILP(LearnedPolicy):
         """Return phi(s), detached, the loss of V(s, g) = -||phi(s) - phi(g)|| per sample, and -V."""
         embedded = [phi(torch.cat([scene, goal])).chunk(2) for phi in self.phi]
         with torch.no_grad():
-            targets = [target(torch.cat([scene, coming, goal])).chunk(3) for target in self.phi_target]
+            targets = [target(torch.cat([scene, coming, goal])).chunk(3) for target in self._slow(self.phi_target)]
         values = [-distance(start, end) for start, end in embedded]
         following = [-distance(after, end) for _, after, end in targets]
         now = [-distance(start, end) for start, _, end in targets]
@@ -193,12 +192,16 @@ class HILP(LearnedPolicy):
     ) -> tuple[Float[Tensor, " b"], Float[Tensor, " b"], Float[Tensor, " b"]]:
         """Return the losses of V and Q per sample, and the advantage (Kostrikov et al., IQL, ICLR 2022, Eqs. 5 to 7)."""
         with torch.no_grad():
-            best = torch.minimum(*(target(state, latent, action)[:, 0] for target in self.critic_target))
+            best = torch.minimum(*(target(state, latent, action)[:, 0] for target in self._slow(self.critic_target)))
             wanted = reward + self.discount * self.value(following, latent)[:, 0]
         error = best - self.value(state, latent)[:, 0]
         value = expectile_weight(error, self.value_expectile) * error**2
         first, second = ((critic(state, latent, action)[:, 0] - wanted) ** 2 for critic in self.critic)
         return value, first + second, error.detach()
+
+    @staticmethod
+    def _slow(copied: SlowCopy) -> nn.ModuleList:
+        return cast(nn.ModuleList, copied.network)
 
     def _log_density(self, action: Tensor, mean: Tensor) -> Float[Tensor, " b"]:
         log_std = self.log_std.clamp(*_LOG_STD)
@@ -249,39 +252,35 @@ class HILP(LearnedPolicy):
                 raise ConfigError(f"{kind} prompt: expected {self.prompts[kind]}, got none")
             start = self._embed(samples.before)
             self._known = self._solve(start, samples) if kind == "reward" else start
-        self._prompt = kind
+        self._prompt, self.goal_optional = kind, kind == "reward"
 
     def _solve(self, start: Tensor, samples: Transitions) -> Float[Tensor, "1 z"]:
         reward = torch.as_tensor(samples.reward, dtype=start.dtype, device=start.device)
         return solve_reward(self._embed(samples.after) - start, reward).unsqueeze(0)
 
-    def reset(self, *, seed: int | None = None) -> None:
-        """Start an episode; without goal keys and prompt, ``seed`` draws the direction it follows."""
-        generator = torch.Generator().manual_seed(0 if seed is None else seed)
-        self._skill = nn.functional.normalize(torch.randn(1, self.latent_size, generator=generator), dim=-1)
+    def blank(self, batch: int) -> Tensors:
+        """Return the memory that an episode begins with: without goal keys, that no direction was drawn yet."""
+        return {} if self.goal_keys else {"skill": torch.zeros(batch, self.latent_size)}
 
-    @torch.inference_mode()
-    def act(self, window: Mapping[str, NDArray[Any]], goal: Mapping[str, NDArray[Any]] | None = None) -> NDArray[np.float32]:
-        """Return the likeliest action ``[b, 1, a]`` in raw units; see :class:`robot_learning.core.protocols.Policy`."""
-        seen = self.encoder.tensors(window, self.observation_keys, self.n_obs)
+    def forward(self, seen: Tensors, goal: Tensors, noise: Tensor, memory: Tensors) -> tuple[Tensor, Tensors]:
+        """Return the likeliest action ``[b, 1, a]`` in raw units; see :class:`robot_learning.policies.policy.LearnedPolicy`.
+
+        Without goal keys an episode follows the direction that its first ``noise`` draws.
+        """
         state = self.encoder.observe(seen)[:, -1]
-        action = self.actor(state, self._direction(seen, goal, state)).clamp(-1.0, 1.0)
-        chunk: NDArray[np.float32] = self.actions.inverse(action.unsqueeze(1)).cpu().numpy()
-        return chunk
-
-    def _direction(
-        self, seen: Mapping[str, Tensor], goal: Mapping[str, NDArray[Any]] | None, state: Tensor
-    ) -> Float[Tensor, "b z"]:
-        """Return the latent to follow now."""
-        if self._prompt == "reward":
-            return self._known.to(state).expand(len(state), -1)
         if not self.goal_keys:
-            return self._skill.to(state).expand(len(state), -1)
-        if goal is None:
-            raise SpecMismatch(f"goal: expected {list(self.goal_keys)}, got none")
-        given = [key for key in self.goal_keys if key not in self.copied]
-        wanted = self.encoder.tensors(goal, given, None, len(state))
-        wanted |= {key: seen[key][:, -1] for key in self.copied}
+            drawn = nn.functional.normalize(noise, dim=-1)
+            memory = {"skill": torch.where((memory["skill"] == 0).all(-1, keepdim=True), drawn, memory["skill"])}
+        if self._prompt == "reward":
+            latent = self._known.to(state).expand(len(state), -1)
+        else:
+            latent = self._aim(state, seen, goal) if self.goal_keys else memory["skill"]
+        action = self.actor(state, latent).clamp(-1.0, 1.0)
+        return self.actions.inverse(action.unsqueeze(1)), memory
+
+    def _aim(self, state: Tensor, seen: Tensors, goal: Tensors) -> Float[Tensor, "b z"]:
+        """Return the latent that points to a goal, or to a state on the way."""
+        wanted = goal | {key: seen[key][:, -1] for key in self.copied}
         start, end = self.phi[0](torch.cat([state[:, self._shown], self.encoder.aim(wanted)])).chunk(2)
         if self._prompt == "plan":
             end = midpoint(start, end, self._known.to(start), **self._planning)
@@ -289,8 +288,9 @@ class HILP(LearnedPolicy):
 
     def _embed(self, observations: Mapping[str, NDArray[Any]]) -> Float[Tensor, "n z"]:
         """Return phi of observations ``[n, ...]``."""
-        scenes = self.encoder.aim(self.encoder.tensors(observations, self.scene_keys, None))
-        embedded: Tensor = self.phi[0](scenes)
+        specs = {key: self.spec.observation[key] for key in self.scene_keys}
+        seen = checked_tensors(observations, specs, None, None, self.log_std.device)
+        embedded: Tensor = self.phi[0](self.encoder.aim(seen))
         return embedded
 
 
