@@ -124,6 +124,22 @@ class TestHILP(PolicyContract):
         _, figures = policy.loss(batch, torch.Generator().manual_seed(0))
         assert float(figures["weight"]) == pytest.approx((1 + math.exp(2) + 100) / 3, rel=1e-5)  # the first one is padding
 
+    def test_densities_against_torch_and_without_what_never_moves(self):
+        policy = self.make()
+        with torch.no_grad():
+            policy.log_std.copy_(torch.tensor([-1.0, -9.0]))
+        action, mean = torch.randn(5, 2), torch.randn(5, 2)
+        exact = torch.distributions.Normal(mean, torch.tensor([-1.0, -5.0]).exp()).log_prob(action)  # -5 is the least
+        torch.testing.assert_close(policy._log_density(action, mean), exact.sum(1), rtol=1e-4, atol=1e-3)
+        policy.actions.moves[1] = 0.0
+        torch.testing.assert_close(policy._log_density(action, mean), exact[:, 0])
+
+    def test_a_fixed_spread_makes_it_a_squared_error(self):
+        policy, (action, mean) = self.make(spread=0.5), torch.randn(2, 5, 2)
+        assert not policy.log_std.requires_grad
+        differences = policy._log_density(action, mean) - policy._log_density(action, action)
+        torch.testing.assert_close(differences, -2.0 * (action - mean).square().sum(1))
+
     def test_shares_of_goals_and_latents(self):
         policy = self.make(random_goals=0.25, hindsight=0.4)
         scene, future = torch.zeros(4000, 3), torch.ones(4000, 3)

@@ -63,6 +63,8 @@ class HILP(LearnedPolicy):
         expectile: tau of phi's regression.
         value_expectile: tau of V's regression.
         temperature: Inverse temperature of the advantage weights.
+        spread: Standard deviation of the scaled actions, the same for all of them: the actor then minimises their weighted
+            squared error. None learns one for each, as published.
         copied: Goal keys whose values acting copies from the current observation, such as the arm's pose.
         planning: Of the plan prompt: how many states are averaged (``nearest``), how often it halves the way (``halvings``).
         image_features: Size of an encoded image.
@@ -89,6 +91,7 @@ class HILP(LearnedPolicy):
         expectile: float = 0.95,
         value_expectile: float = 0.9,
         temperature: float = 10.0,
+        spread: float | None = None,
         copied: Sequence[str] = (),
         planning: Mapping[str, int] | None = None,
         image_features: int = 64,
@@ -113,6 +116,7 @@ class HILP(LearnedPolicy):
         shown = [column for key in self.scene_keys for column in places[key]]
         self.register_buffer("_shown", torch.tensor(shown), persistent=False)
         self.actions = MinMax(fitting(statistics, "action", spec.action))
+        self.spread = spread
         self._build(representation, values, actor)
         self.random_goals = random_goals if self.goal_keys else 1.0
         self.hindsight, self.reach = hindsight if self.goal_keys else 0.0, reach
@@ -139,7 +143,7 @@ class HILP(LearnedPolicy):
         self.critic = nn.ModuleList(Conditioned(**given, **values, extra=actions, outputs=1) for _ in range(2))
         self.value = Conditioned(**given, **values, outputs=1)
         self.actor = Conditioned(**given, **actor, outputs=actions)
-        self.log_std = nn.Parameter(torch.zeros(actions))
+        self.log_std = nn.Parameter(torch.full((actions,), math.log(self.spread or 1.0)), requires_grad=self.spread is None)
         self.phi_target, self.critic_target = SlowCopy(self.phi), SlowCopy(self.critic)
 
     def after_step(self, step: int, steps: int) -> None:  # noqa: ARG002 - the same at every step
@@ -204,9 +208,10 @@ class HILP(LearnedPolicy):
         return cast(nn.ModuleList, copied.network)
 
     def _log_density(self, action: Tensor, mean: Tensor) -> Float[Tensor, " b"]:
+        """Return log pi(a), without the elements that never move: their density would know no bounds."""
         log_std = self.log_std.clamp(*_LOG_STD)
         scaled = (action - mean) / log_std.exp()
-        return -(0.5 * scaled**2 + log_std + 0.5 * math.log(2 * math.pi)).sum(-1)
+        return -((0.5 * scaled**2 + log_std + 0.5 * math.log(2 * math.pi)) * self.actions.moves).sum(-1)
 
     def _future(
         self, batch: Mapping[str, Any], scene: Tensor, augment: torch.Generator | None
