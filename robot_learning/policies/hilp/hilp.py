@@ -34,7 +34,7 @@ from robot_learning.policies.hilp.hilbert import (
     toward,
 )
 from robot_learning.policies.hilp.networks import Conditioned, Embedding
-from robot_learning.policies.policy import LearnedPolicy, Noise, Tensors
+from robot_learning.policies.policy import LearnedPolicy, Tensors
 from robot_learning.policies.window import WindowEncoder, checked_tensors, fitting
 
 _LARGEST_WEIGHT = 100.0
@@ -125,7 +125,7 @@ class HILP(LearnedPolicy):
         self.copied, self._planning = tuple(copied), {"nearest": 50, "halvings": 3, **(planning or {})}
         self.asked_goal_keys = tuple(key for key in self.goal_keys if key not in copied)
         if not self.goal_keys:
-            self.noise = Noise((self.latent_size,))
+            self.noise_shape = (self.latent_size,)
         self._prompt, self._known = "goal", torch.empty(0)
 
     def _build(self, representation: Mapping[str, Any], values: Mapping[str, Any], actor: Mapping[str, Any]) -> None:
