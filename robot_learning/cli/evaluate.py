@@ -11,12 +11,14 @@ from robot_learning.cli.compose import instantiate, run
 from robot_learning.core.errors import ConfigError
 from robot_learning.evaluation.evaluate import Evaluation, evaluate
 from robot_learning.evaluation.pages import evaluation_report
+from robot_learning.evaluation.prompts import Prompt
 from robot_learning.evaluation.rollout import Contender
 
 EXAMPLES = (
     "robot-learning evaluate checkpoint=runs/beso/checkpoints/last",
     "robot-learning evaluate 'checkpoints={beso: runs/beso/checkpoints/last, gcbc: runs/gcbc/checkpoints/last}' random=true",
     "robot-learning evaluate task=pusht checkpoint=runs/pusht/checkpoints/last per_task=50 execute=8",
+    "robot-learning evaluate checkpoint=runs/hilp/checkpoints/last prompt=reward 'prompt_stores=[runs/play.zarr]'",
 )
 
 
@@ -50,6 +52,8 @@ def contenders(cfg: DictConfig) -> dict[str, Contender]:
         "use_goal": bool(cfg.use_goal),
         "overrides": {} if cfg.overrides is None else OmegaConf.to_container(cfg.overrides),
     }
+    if cfg.prompt is not None:
+        settings["prompt"] = Prompt(str(cfg.prompt), list(cfg.prompt_stores), int(cfg.prompt_samples), int(cfg.prompt_steps))
     named = dict(cfg.checkpoints or {})
     if cfg.checkpoint is not None:
         named = {_name(str(cfg.checkpoint)): cfg.checkpoint, **named}

@@ -4,12 +4,12 @@
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
 from numpy.typing import NDArray
 
 from robot_learning.core.spec import RobotSpec
-from robot_learning.core.types import Action, End, Goal, Observation, Outcome, Step, Trial
+from robot_learning.core.types import Action, End, Goal, Observation, Outcome, Step, Transitions, Trial
 
 
 @runtime_checkable
@@ -162,6 +162,25 @@ class Policy(Protocol):
             window: Observation keys ``[b, t, ...]`` (oldest first, the first frame repeated at an episode's
                 start) and ``action`` ``[b, t-1, a]``, the actions applied between them (zeros where none was).
             goal: Goal keys ``[b, ...]``, or None to act without a goal.
+        """
+        ...
+
+
+@runtime_checkable
+class Promptable(Protocol):
+    """A policy that can be told what to do in several ways, without training it again."""
+
+    @property
+    def prompts(self) -> Mapping[str, Literal["nothing", "samples", "rewards"]]:
+        """Return the ways by name, each with what it wants beforehand: nothing, samples, or samples with rewards."""
+        ...
+
+    def prompt(self, kind: str, samples: Transitions | None = None) -> None:
+        """Act on prompts of this kind from now on.
+
+        Args:
+            kind: One of ``prompts``.
+            samples: What this kind wants.
         """
         ...
 

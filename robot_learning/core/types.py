@@ -107,6 +107,21 @@ class Trial:
 
 
 @dataclass(frozen=True, eq=False)
+class Transitions:
+    """Pairs of observations from stored episodes, some time apart, that tell a policy what to do.
+
+    Attributes:
+        before: Observation keys ``[n, ...]``.
+        after: The same keys, later in the same episode.
+        reward: What happened in between is worth, ``[n]``; None where nobody said.
+    """
+
+    before: Mapping[str, NDArray[Any]]
+    after: Mapping[str, NDArray[Any]]
+    reward: NDArray[np.float32] | None = None
+
+
+@dataclass(frozen=True, eq=False)
 class Episode:
     """T actions and the observations around them.
 

@@ -134,7 +134,7 @@ def evaluate(
     began = time.monotonic()
     suite = suite_factory()
     for contender in contenders.values():
-        make_actor(contender, suite.make_robot())
+        make_actor(contender, suite, suite.make_robot(), suite.tasks[0])
     trials = list(suite.trials(per_task, seed=seed))
     jobs = [(name, number) for number in range(len(trials)) for name in contenders]
     count = os.cpu_count() or 1 if workers is None else workers

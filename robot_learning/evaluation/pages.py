@@ -7,11 +7,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from robot_learning.core.protocols import Actor, TaskSuite
+from robot_learning.core.protocols import TaskSuite
 from robot_learning.evaluation.evaluate import Evaluation
 from robot_learning.evaluation.intervals import mean_over_tasks
 from robot_learning.evaluation.report import Report
-from robot_learning.evaluation.rollout import Rollout, make_actor
+from robot_learning.evaluation.rollout import Actors, Rollout
 from robot_learning.evaluation.video import CAMERA, film_rollout
 
 _LOG = logging.getLogger(__name__)
@@ -121,19 +121,20 @@ def _add_films(report: Report, result: Evaluation, suite: TaskSuite, folder: Pat
             _LOG.warning("report without videos: %s; robot-learning doctor says what is missing", problem)
             report.add_text("Videos", _NO_FILMS.format(problem))
             return
-        for name, contender in result.contenders.items():
-            actor = make_actor(contender, robot)
+        actors = Actors(result.contenders, suite, robot)
+        for name in result.contenders:
             best, worst = notable([r for r in result.rollouts if r.policy == name], count)
-            films = [_film(result, suite, robot, actor, rollout, folder) for rollout in (*best, *worst)]
+            films = [_film(result, suite, robot, actors, rollout, folder) for rollout in (*best, *worst)]
             report.add_videos(f"Rollouts of {name}", films, _FILM_NOTE)
     finally:
         robot.close()
 
 
-def _film(result: Evaluation, suite: TaskSuite, robot: Any, actor: Actor, rollout: Rollout, folder: Path) -> tuple[str, Path]:
+def _film(result: Evaluation, suite: TaskSuite, robot: Any, actors: Actors, rollout: Rollout, folder: Path) -> tuple[str, Path]:
     """Return the caption and the file of a rollout's film."""
     path = folder / f"{rollout.policy}-{rollout.task}-{rollout.number}.mp4".replace("/", "_")
     trial, use_goal = result.trials[rollout.number], result.contenders[rollout.policy].use_goal
+    actor = actors.find(rollout.policy, trial.task)
     film_rollout(suite, robot, actor, trial, path, use_goal=use_goal)
     verdict = "success" if rollout.success else f"failure, score {rollout.score:.2f}"
     return f"{rollout.task}: {verdict} after {rollout.steps} steps (trial {rollout.number})", path

@@ -11,6 +11,7 @@ import torch
 from robot_learning.core.protocols import Actor, Robot, StepObserver, TaskSuite
 from robot_learning.core.spec import check_compatible
 from robot_learning.core.types import Trial
+from robot_learning.evaluation.prompts import Prompt, prompt_policy
 from robot_learning.policies.policy import load_policy
 from robot_learning.runtime.actors import ChunkedActor, RandomActor
 from robot_learning.runtime.clock import SimClock
@@ -32,6 +33,7 @@ class Contender:
         ensemble: Temporal ensembling weight; None switches it off.
         use_goal: Tell the policy the goal; False evaluates a policy goal-free.
         overrides: Policy settings to change, e.g. ``{"steps": 10}``.
+        prompt: How to tell the policy what to do, if it takes prompts; None leaves it at the goal.
     """
 
     checkpoint: str | None
@@ -39,6 +41,7 @@ class Contender:
     ensemble: float | None = None
     use_goal: bool = True
     overrides: Mapping[str, Any] = field(default_factory=dict)
+    prompt: Prompt | None = None
 
 
 @dataclass(frozen=True)
@@ -66,15 +69,38 @@ class Rollout:
     reason: str
 
 
-def make_actor(contender: Contender, robot: Robot) -> Actor:
-    """Return the actor of a contender for a robot; raises ``SpecMismatch`` listing every difference."""
+def make_actor(contender: Contender, suite: TaskSuite, robot: Robot, task: str) -> Actor:
+    """Return the actor of a contender for a task; raises ``SpecMismatch`` listing every difference to the robot."""
     if contender.checkpoint is None:
         return RandomActor(robot.spec)
     policy = load_policy(Path(contender.checkpoint), **contender.overrides)
     keys = policy.observation_keys
     check_compatible(policy.spec, robot.spec, keys=keys, what=f"{contender.checkpoint} on {robot.spec.name}")
+    if contender.prompt is not None:
+        prompt_policy(policy, contender.prompt, suite, task)
     execute = min(contender.execute or policy.horizon, policy.horizon)
     return ChunkedActor(policy, execute=execute, ensemble=contender.ensemble)
+
+
+class Actors:
+    """The actors of contenders, made when they are first asked for: one each, with a prompt one for every task.
+
+    Args:
+        contenders: Who there is.
+        suite: Where they act.
+        robot: What they act on.
+    """
+
+    def __init__(self, contenders: Mapping[str, Contender], suite: TaskSuite, robot: Robot) -> None:
+        self._contenders, self._suite, self._robot = contenders, suite, robot
+        self._made: dict[tuple[str, str], Actor] = {}
+
+    def find(self, name: str, task: str) -> Actor:
+        """Return the actor of contender ``name`` for a task."""
+        key = (name, "" if self._contenders[name].prompt is None else task)
+        if key not in self._made:
+            self._made[key] = make_actor(self._contenders[name], self._suite, self._robot, task)
+        return self._made[key]
 
 
 def attempt(
@@ -114,13 +140,12 @@ def prepare(suite_factory: Callable[[], TaskSuite], contenders: Mapping[str, Con
     suite = suite_factory()
     robot = suite.make_robot()
     robot.connect()
-    actors: dict[str, Actor] = {}
+    actors = Actors(contenders, suite, robot)
 
     def run(job: tuple[str, int]) -> Rollout:
         name, number = job
-        if name not in actors:
-            actors[name] = make_actor(contenders[name], robot)
+        actor = actors.find(name, trials[number].task)
         use_goal = contenders[name].use_goal
-        return attempt(suite, robot, actors[name], trials[number], name=name, number=number, use_goal=use_goal)
+        return attempt(suite, robot, actor, trials[number], name=name, number=number, use_goal=use_goal)
 
     return run

@@ -33,6 +33,10 @@ class WindowEncoder(nn.Module):
         image_features: Size of an image's vector.
         interchangeable: Keys that hold several like objects one after the other, with their number, e.g.
             ``{"block_position": 3}``. They are pooled by attention, so that like things are treated alike whatever their order.
+        pools: Make the pool of :meth:`relate`; False for policies that pool :meth:`object_columns` in networks of their own.
+
+    Attributes:
+        sizes: Columns that each key takes in the joined vectors.
     """
 
     def __init__(
@@ -43,6 +47,8 @@ class WindowEncoder(nn.Module):
         goal_keys: Sequence[str],
         image_features: int = 64,
         interchangeable: Mapping[str, int] | None = None,
+        *,
+        pools: bool = True,
     ) -> None:
         """Make normalisers and encoders for the keys used."""
         super().__init__()
@@ -66,10 +72,10 @@ class WindowEncoder(nn.Module):
         self.images = nn.ModuleDict({key: ImageEncoder(image_features) for key in images})
         low = [key for key in used if key not in images]
         self.scales = nn.ModuleDict({key: Standardize(fitting(statistics, key, self._specs[key])) for key in low})
-        sizes = {key: image_features if key in images else int(np.prod(self._specs[key].shape)) for key in used}
-        self.observation_size = sum(sizes[key] for key in self.observation_keys)
-        self.goal_size = sum(sizes[key] for key in self.goal_keys)
-        self.pool = self._object_pool(sizes) if self._objects else None
+        self.sizes = {key: image_features if key in images else int(np.prod(self._specs[key].shape)) for key in used}
+        self.observation_size = sum(self.sizes[key] for key in self.observation_keys)
+        self.goal_size = sum(self.sizes[key] for key in self.goal_keys)
+        self.pool = self._object_pool() if self._objects and pools else None
 
     @property
     def related_sizes(self) -> dict[str, int]:
@@ -107,11 +113,17 @@ class WindowEncoder(nn.Module):
         encoded = [self._encode(key, goal[key].unsqueeze(1), generator) for key in self.goal_keys]
         return torch.cat(encoded, dim=-1).squeeze(1)
 
-    def _object_pool(self, sizes: Mapping[str, int]) -> ObjectPool:
+    def object_columns(self, keys: Sequence[str]) -> list[list[int]]:
+        """Return which columns of the joined vector of ``keys`` belong to each like object; empty where there are none."""
+        if not any(key in self._objects for key in keys):
+            return []
+        return _columns_of_objects(keys, self.sizes, self._objects, next(iter(self._objects.values())))[0]
+
+    def _object_pool(self) -> ObjectPool:
         count = next(iter(self._objects.values()))
         columns, places = {}, {}
         for name, keys in (("state", self.observation_keys), ("goal", self.goal_keys)):
-            columns[name], places[name] = _columns_of_objects(keys, sizes, self._objects, count)
+            columns[name], places[name] = _columns_of_objects(keys, self.sizes, self._objects, count)
         shared = [key for key in places["state"] if key in places["goal"]]
         paired = [pair for key in shared for pair in zip(places["state"][key], places["goal"][key], strict=True)]
         return ObjectPool(columns["state"], columns["goal"], paired, state_size=self.observation_size, goal_size=self.goal_size)

@@ -1,0 +1,1 @@
+"""HILP: foundation policies with Hilbert representations (Park et al., ICML 2024)."""
