@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from robot_learning.core.errors import ConfigError
+from robot_learning.core.errors import ConfigError, UnknownName
 from robot_learning.core.types import Observation, Trial
+from robot_learning.sim.suites.robosuite.experts import Expert
 from robot_learning.sim.suites.robosuite.robot import CONTROL_HZ, Camera, RobosuiteRobot
 from robot_learning.sim.suites.robosuite.tasks import task_of
 
@@ -46,7 +47,7 @@ class RobosuiteSuite:
             raise ConfigError(f"robosuite: expected one task at a time, got {list(self.tasks)}; say task=robosuite/Lift")
         self._task = task_of(self.tasks[0])
         self._make_robot = partial(RobosuiteRobot, self.tasks[0], robot, controller, tuple(cameras), control_hz)
-        self._max_steps = max_steps
+        self._controller, self._max_steps = controller, max_steps
 
     def make_robot(self) -> RobosuiteRobot:
         """Return a new robot, not yet connected."""
@@ -60,3 +61,16 @@ class RobosuiteSuite:
     def score(self, trial: Trial, first: Observation, current: Observation) -> float:  # noqa: ARG002 - one task
         """Return 1 when the environment says that the task is done, else 0."""
         return float(current["success"][0])
+
+    def expert(self, task: str) -> Expert:
+        """Return the scripted expert for ``task``; it acts through ``OSC_POSE``.
+
+        Raises:
+            UnknownName: Not a task of this suite, or one without an expert.
+            ConfigError: The suite's robot has another controller.
+        """
+        if task not in self.tasks:
+            raise UnknownName("task", task, self.tasks)
+        if self._controller != "OSC_POSE":
+            raise ConfigError(f"robosuite: expected controller=OSC_POSE for the experts, got {self._controller}")
+        return Expert(task)
