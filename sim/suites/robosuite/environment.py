@@ -81,7 +81,7 @@ def action_spec(environment: Any, controller: str) -> ArraySpec:
 
 def _import() -> tuple[Any, Any, Any]:
     """Import robosuite without what it prints about itself; its errors still show."""
-    logging.getLogger("robosuite_logs").addFilter(lambda record: record.levelno >= logging.ERROR)
+    logging.getLogger("robosuite_logs").addFilter(_is_trouble)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -91,3 +91,7 @@ def _import() -> tuple[Any, Any, Any]:
     except ImportError as error:
         raise MissingExtra("robosuite", "robosuite") from error
     return robosuite, composite_controller_factory, robots
+
+
+def _is_trouble(record: logging.LogRecord) -> bool:
+    return record.levelno >= logging.ERROR

@@ -1,7 +1,6 @@
 """What each robosuite task is about: its instruction, and the bodies, joints and sites that make up its ``object_state``.
 
-Everything is read from MuJoCo itself, at the end of the control period. robosuite's own observations (1.5.2) are those of
-the period's first physics step, up to 48 ms older, and their quaternions are x y z w.
+Everything is read from MuJoCo itself: quaternions are w x y z there, x y z w in robosuite's own observations.
 """
 
 from collections.abc import Mapping
