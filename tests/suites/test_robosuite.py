@@ -1,6 +1,7 @@
 """robosuite: the contracts, agreement with robosuite's own readings, its verdicts, repeatability, pictures, experts."""
 
 import hashlib
+import json
 import subprocess
 import sys
 from functools import cache
@@ -9,8 +10,10 @@ from importlib.util import find_spec
 import numpy as np
 import pytest
 
+from robot_learning.cli.main import main
 from robot_learning.core.errors import ConfigError, MissingExtra, SpecMismatch, UnknownName
 from robot_learning.core.protocols import ExpertSuite
+from robot_learning.datasets.store import DemoStore
 from robot_learning.runtime.clock import SimClock
 from robot_learning.runtime.episode import run_episode
 from robot_learning.runtime.guards import Finite
@@ -308,3 +311,25 @@ def test_an_expert_that_loses_the_cube_takes_it_again():
         heights.append(named(robot, observation)["cube z [m]"])
     assert max(heights[:34]) < 0.84, "it was lost before it was lifted"
     assert max(heights) > 0.84
+
+
+@needs_robosuite
+@pytest.mark.filterwarnings("ignore::tqdm.TqdmWarning")
+def test_the_commands_collect_train_and_evaluate(tmp_path):
+    store, run, report = tmp_path / "lift.zarr", tmp_path / "lift", tmp_path / "report"
+    collect = ["collect", "task=robosuite/Lift", "operator=expert", "episodes=2", "workers=0", f"out={store}"]
+    train = [
+        "train",
+        "policy=gcbc_mlp",
+        "data=robosuite",
+        f"data.stores=[{store}]",
+        "data.batch_size=8",
+        "steps=2",
+        f"out={run}",
+    ]
+    evaluate = ["evaluate", "task=robosuite/Lift", "task.max_steps=5", f"checkpoint={run}/checkpoints/last"]
+    assert main(collect) == main(train) == 0
+    assert main([*evaluate, "per_task=1", "videos=1", "workers=0", f"out={report}"]) == 0
+    assert DemoStore.open(store).table["success"] == [True, True]
+    assert [rollout["steps"] for rollout in json.loads((report / "results.json").read_text())["rollouts"]] == [5]
+    assert "data:video/mp4" in (report / "index.html").read_text()

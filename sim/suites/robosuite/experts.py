@@ -94,9 +94,8 @@ class Move:
 
     def rotation(self, now: Vector) -> Vector:
         """Return the tool's rotation matrix, of the two that look alike the one nearer to ``now``."""
-        across = np.cross(self.pointing, self.opening)
-        wanted = np.stack((self.opening, across, self.pointing), axis=1)
-        return wanted if np.sum(wanted * now) >= np.sum(wanted * now * [-1.0, -1.0, 1.0]) else wanted * [-1.0, -1.0, 1.0]
+        wanted = np.stack((self.opening, np.cross(self.pointing, self.opening), self.pointing), axis=1)
+        return max(wanted, wanted * [-1.0, -1.0, 1.0], key=lambda rotation: float(np.sum(rotation * now)))
 
 
 Routine = Generator[Move, View, View]
