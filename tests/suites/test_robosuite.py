@@ -242,6 +242,13 @@ def test_without_robosuite_the_extra_is_named(monkeypatch):
         RobosuiteSuite().make_robot().connect()
 
 
+def test_a_control_period_is_whole_physics_steps():
+    for rate in (0.0, 30.0, 501.0):
+        with pytest.raises(ConfigError, match="expected a divisor of 500 Hz"):
+            RobosuiteSuite(control_hz=rate).make_robot()
+    assert RobosuiteSuite(control_hz=25.0).make_robot()
+
+
 def test_a_suite_is_one_task():
     with pytest.raises(ConfigError, match="one task at a time"):
         RobosuiteSuite(["Lift", "Stack"])
@@ -254,14 +261,15 @@ def test_a_suite_is_one_task():
     assert {(trial.task, trial.instruction) for trial in many} == {("Stack", "put the red cube onto the green cube")}
 
 
-def test_experts_are_for_three_tasks_and_one_controller():
+def test_experts_are_for_three_tasks_and_one_arm():
     assert isinstance(RobosuiteSuite(), ExpertSuite)
     with pytest.raises(UnknownName, match="expert of robosuite 'PickPlaceCan'"):
         RobosuiteSuite(["PickPlaceCan"]).expert("PickPlaceCan")
     with pytest.raises(UnknownName, match="unknown task 'Stack'"):
         RobosuiteSuite().expert("Stack")
-    with pytest.raises(ConfigError, match="controller=OSC_POSE"):
-        RobosuiteSuite(controller="JOINT_POSITION").expert("Lift")
+    for other in ({"controller": "JOINT_POSITION"}, {"robot": "Sawyer"}):
+        with pytest.raises(ConfigError, match=r"expected Panda with OSC_POSE, got .*(Sawyer|JOINT_POSITION)"):
+            RobosuiteSuite(**other).expert("Lift")
 
 
 @needs_robosuite

@@ -15,7 +15,7 @@ from robot_learning.core.types import Action, Observation
 from robot_learning.sim.suites.robosuite import environment
 from robot_learning.sim.suites.robosuite.tasks import POSE, object_state, restore, state_spec, task_of
 
-CONTROL_HZ = 20.0
+CONTROL_HZ, PHYSICS_HZ = 20.0, 500.0
 _DOWN = np.array([0.0, np.sqrt(0.5), np.sqrt(0.5), 0.0])
 """The tool pointing down with its fingers across, as the arms start; quaternions of the tool are given on its side."""
 _RESTORED = ("joint_position", "joint_velocity", "gripper_position", "object_state")
@@ -53,7 +53,7 @@ class RobosuiteRobot:
         robot: Arm, e.g. ``Panda``, ``Sawyer``, ``UR5e``.
         controller: What actions mean, e.g. ``OSC_POSE``, ``OSC_POSITION``, ``JOINT_POSITION``.
         cameras: Cameras to observe from, as :class:`Camera` or as its fields by name.
-        control_hz: Actions per second.
+        control_hz: Actions per second, a divisor of 500.
     """
 
     def __init__(
@@ -66,6 +66,8 @@ class RobosuiteRobot:
     ) -> None:
         """Keep the settings; nothing of robosuite is imported yet."""
         self._task = task_of(task)
+        if control_hz <= 0 or int(PHYSICS_HZ / control_hz) != PHYSICS_HZ / control_hz:
+            raise ConfigError(f"robosuite control_hz: expected a divisor of {PHYSICS_HZ:g} Hz, the physics, got {control_hz}")
         self._settings = (task, robot, controller, float(control_hz))
         self._cameras = tuple(_camera(camera) for camera in cameras)
         self._spec: RobotSpec | None = None

@@ -12,6 +12,7 @@ from robot_learning.sim.suites.robosuite.experts import Expert
 from robot_learning.sim.suites.robosuite.robot import CONTROL_HZ, Camera, RobosuiteRobot
 from robot_learning.sim.suites.robosuite.tasks import task_of
 
+EXPERT_HAND = ("Panda", "OSC_POSE")
 MAX_STEPS = 400
 """Control steps of an evaluation episode of Lift, Can and Square in robomimic (Mandlekar et al. 2021)."""
 
@@ -47,7 +48,7 @@ class RobosuiteSuite:
             raise ConfigError(f"robosuite: expected one task at a time, got {list(self.tasks)}; say task=robosuite/Lift")
         self._task = task_of(self.tasks[0])
         self._make_robot = partial(RobosuiteRobot, self.tasks[0], robot, controller, tuple(cameras), control_hz)
-        self._controller, self._max_steps = controller, max_steps
+        self._hand, self._max_steps = (robot, controller), max_steps
 
     def make_robot(self) -> RobosuiteRobot:
         """Return a new robot, not yet connected."""
@@ -63,14 +64,14 @@ class RobosuiteSuite:
         return float(current["success"][0])
 
     def expert(self, task: str) -> Expert:
-        """Return the scripted expert for ``task``; it acts through ``OSC_POSE``.
+        """Return the scripted expert for ``task``; it knows the Panda's hand and acts through ``OSC_POSE``.
 
         Raises:
             UnknownName: Not a task of this suite, or one without an expert.
-            ConfigError: The suite's robot has another controller.
+            ConfigError: The suite's robot is another one.
         """
         if task not in self.tasks:
             raise UnknownName("task", task, self.tasks)
-        if self._controller != "OSC_POSE":
-            raise ConfigError(f"robosuite: expected controller=OSC_POSE for the experts, got {self._controller}")
+        if self._hand != EXPERT_HAND:
+            raise ConfigError(f"robosuite expert: expected {' with '.join(EXPERT_HAND)}, got {' with '.join(self._hand)}")
         return Expert(task)
