@@ -1,5 +1,7 @@
 """Every YAML composes, names things that exist, stays small, and holds no shapes."""
 
+from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,7 @@ from robot_learning.core.arguments import check_arguments
 from robot_learning.policies.policy import _resolve, build_policy
 from robot_learning.sim.robot import Camera, PlayTableRobot
 from robot_learning.sim.suites.pusht import PushTRobot
+from robot_learning.sim.suites.robosuite.robot import RobosuiteRobot
 from tests.sim.statistics_of import statistics_of
 
 CONFIGS = Path(__file__).parent.parent / "configs"
@@ -52,8 +55,7 @@ def test_targets_exist_and_take_the_keys(path):
 @pytest.mark.parametrize("policy", [path.stem for path in (CONFIGS / "policy").glob("*.yaml")])
 @pytest.mark.parametrize("data", [path.stem for path in (CONFIGS / "data").glob("*.yaml")])
 def test_every_policy_builds_on_every_data(policy, data):
-    cameras = [Camera("static", 48, 48), Camera("wrist", 48, 48)]
-    spec = PushTRobot().spec if data == "pusht" else PlayTableRobot(cameras=cameras).spec
+    spec = _spec_of(data)
     from omegaconf import OmegaConf
 
     config = OmegaConf.to_container(compose("train", [f"policy={policy}", f"data={data}"]).policy, resolve=True)
@@ -61,10 +63,20 @@ def test_every_policy_builds_on_every_data(policy, data):
 
 
 def test_suites_are_made_from_their_configs():
-    for task in ("play_table", "pusht"):
+    for task in ("play_table", "pusht", "robosuite"):
         suite = instantiate(compose("evaluate", [f"task={task}"]).task)
         assert suite.name == task
         assert suite.tasks
+
+
+@cache
+def _spec_of(data):
+    if data == "robosuite":
+        if find_spec("robosuite") is None:
+            pytest.skip("the extra robosuite is not installed")
+        return RobosuiteRobot().spec
+    cameras = [Camera("static", 48, 48), Camera("wrist", 48, 48)]
+    return PushTRobot().spec if data == "pusht" else PlayTableRobot(cameras=cameras).spec
 
 
 def _nodes(tree):
