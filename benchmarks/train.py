@@ -11,7 +11,8 @@ one process. Ratios come first; "waiting" is the share of a step spent waiting f
 Our ACT and Diffusion Policy beside lerobot's of as many parameters, in turns, each on one batch of random numbers that lies
 ready in memory: ACT from two cameras of 96 x 96 pixels in chunks of 100 actions, batch 8; Diffusion Policy from states, two
 observed steps and sixteen actions, batch 64, our transformer beside lerobot's U-Net. Ours with the default precision (bf16
-where the hardware multiplies it) and in fp32; lerobot's in fp32, its default. ``benchmarks/peers/lerobot.sh`` makes its environment.
+where the hardware multiplies it) and in fp32; lerobot's in fp32, its default. ``benchmarks/peers/lerobot.sh`` makes its
+environment.
 """
 
 import argparse
