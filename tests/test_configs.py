@@ -11,6 +11,7 @@ from robot_learning.cli.compose import compose, groups, instantiate
 from robot_learning.core.arguments import check_arguments
 from robot_learning.policies.policy import _resolve, build_policy
 from robot_learning.sim.robot import Camera, PlayTableRobot
+from robot_learning.sim.suites.metaworld import MetaWorldRobot
 from robot_learning.sim.suites.pusht import PushTRobot
 from robot_learning.sim.suites.robosuite.robot import RobosuiteRobot
 from tests.sim.statistics_of import statistics_of
@@ -63,7 +64,7 @@ def test_every_policy_builds_on_every_data(policy, data):
 
 
 def test_suites_are_made_from_their_configs():
-    for task in ("play_table", "pusht", "robosuite"):
+    for task in ("play_table", "pusht", "robosuite", "metaworld"):
         suite = instantiate(compose("evaluate", [f"task={task}"]).task)
         assert suite.name == task
         assert suite.tasks
@@ -75,6 +76,8 @@ def _spec_of(data):
         if find_spec("robosuite") is None:
             pytest.skip("the extra robosuite is not installed")
         return RobosuiteRobot().spec
+    if data == "metaworld":
+        return MetaWorldRobot().spec
     cameras = [Camera("static", 48, 48), Camera("wrist", 48, 48)]
     return PushTRobot().spec if data == "pusht" else PlayTableRobot(cameras=cameras).spec
 
