@@ -6,7 +6,10 @@ EXTRAS := pusht,lerobot,fast
 # Off-screen rendering: EGL unless the user chose otherwise.
 export MUJOCO_GL ?= egl
 
-.PHONY: help install doctor quickstart test test-slow test-gpu check format types docs clean
+# Suites of other simulators, each with pins of its own, so each in an environment of its own.
+SUITES := metaworld robosuite
+
+.PHONY: help install doctor quickstart test test-suites test-slow test-gpu check format types docs clean
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -27,6 +30,18 @@ quickstart: doctor ## collect play, train, evaluate and deploy; about ten minute
 
 test: doctor check ## format, lint, types, and the whole quick test suite
 	$(BIN)/python -m pytest
+
+test-suites: $(SUITES:%=test-suite-%) ## the suites of other simulators, each in an environment of its own
+
+test-suite-%: $(VENV)-%/.installed
+	$(VENV)-$*/bin/python -m pytest tests/suites/test_$*.py
+
+# Made once, not for each run: without this, make takes it for a by-product and removes it.
+.PRECIOUS: $(VENV)-%/.installed
+$(VENV)-%/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)-$*
+	$(VENV)-$*/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[$*,dev]'
+	@touch $@
 
 test-slow: install ## the checks that take minutes
 	$(BIN)/python -m pytest -m slow
@@ -49,4 +64,4 @@ types: install
 	cd build/types && ../../$(BIN)/python -m mypy --config-file ../../pyproject.toml --cache-dir ../../.mypy_cache -p robot_learning
 
 clean: ## remove what installs and tests made; runs/ stays
-	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache *.egg-info
+	rm -rf $(VENV) $(SUITES:%=$(VENV)-%) build dist .mypy_cache .ruff_cache .pytest_cache *.egg-info

@@ -26,7 +26,7 @@ from tests.contracts.robot import RobotContract
 needs_metaworld = pytest.mark.skipif(find_spec("metaworld") is None, reason="the extra metaworld is not installed")
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning")
 MISSED = 4
-"""At most so many of the 50 experts fail at one start each; ``benchmarks/metaworld.py`` says how often each does."""
+"""At most so many of the 50 experts fail at one start each; ``benchmarks/metaworld_experts.py`` says how often each does."""
 
 
 @cache

@@ -1,6 +1,6 @@
 """How often Meta-World's scripted experts succeed behind our robot, per task, and how fast the simulation runs.
 
-    python benchmarks/metaworld.py [--attempts 20] [--json FILE]
+    python benchmarks/metaworld_experts.py [--attempts 20] [--json FILE]
 
 Needs the extra ``metaworld``. An attempt starts from a seed of its own and may take 500 steps.
 """
