@@ -123,6 +123,13 @@ class LearnedPolicy(nn.Module, ABC):
             memory: What the last call returned, or :meth:`blank`.
         """
 
+    def trace(self, seen: Tensors, goal: Tensors, noise: Tensor) -> list[tuple[str, Tensor]]:  # noqa: ARG002
+        """Return how an answer comes about, as labelled chunks ``[b, h, a]`` in raw units; by default empty.
+
+        Takes what :meth:`forward` takes.
+        """
+        return []
+
     def draw_noise(self, batch: int, generator: torch.Generator) -> Tensor:
         """Return the random numbers that answers to a batch take, on the CPU."""
         return torch.randn((batch, *self.noise_shape), generator=generator)

@@ -15,6 +15,7 @@ from functools import partial
 from typing import Any
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from robot_learning.core.errors import ConfigError
@@ -131,6 +132,19 @@ class BESO(LearnedPolicy):
         ``noise`` is what sampling starts from, for all denoised slots; where the network sees past actions, those that were
         applied take its place. What stochastic samplers add comes from the policy's generator.
         """
+        sample = self._denoised(seen, goal, noise, [])
+        return self.actions.inverse(sample.clamp(-_OVERSHOOT, _OVERSHOOT)), memory
+
+    def trace(self, seen: Tensors, goal: Tensors, noise: Tensor) -> list[tuple[str, Tensor]]:
+        """Return the estimate D of the clean chunk at every noise level."""
+        estimates: list[tuple[float, Tensor]] = []
+        self._denoised(seen, goal, noise, estimates)
+        return [(f"noise {sigma:.3g}", self.actions.inverse(value)) for sigma, value in estimates]
+
+    def _denoised(
+        self, seen: Tensors, goal: Tensors, noise: Tensor, estimates: list[tuple[float, Tensor]]
+    ) -> Float[Tensor, "b h a"]:
+        """Return the scaled chunk; what the network thought of it on the way is appended to ``estimates``."""
         x = noise * self._sigmas[0]
         if self.n_past:
             x = torch.cat([self.actions(seen["action"].float()), x[:, self.n_past :]], dim=1)
@@ -142,13 +156,14 @@ class BESO(LearnedPolicy):
             if self.freeze_past and self.n_past:
                 x = torch.cat([past, x[:, self.n_past :]], dim=1)
             if len(context) == len(x):
-                return denoise_at(network, x, sigma, self.sigma_data)
-            aimed, free = denoise_at(network, torch.cat([x, x]), sigma, self.sigma_data).chunk(2)
-            guided: Tensor = free + self.guidance * (aimed - free)
-            return guided
+                clean = denoise_at(network, x, sigma, self.sigma_data)
+            else:
+                aimed, free = denoise_at(network, torch.cat([x, x]), sigma, self.sigma_data).chunk(2)
+                clean = free + self.guidance * (aimed - free)
+            estimates.append((sigma, clean[:, self.n_past :]))
+            return clean
 
-        sample = self._sample(estimate, x, self._sigmas, self._generator)[:, self.n_past :]
-        return self.actions.inverse(sample.clamp(-_OVERSHOOT, _OVERSHOOT)), memory
+        return self._sample(estimate, x, self._sigmas, self._generator)[:, self.n_past :]
 
     def _context(self, states: Tensor, goal: Tensors) -> Tensor:
         """Return the embedded conditions; for guidance twice as many, with the goal and then without."""

@@ -91,9 +91,14 @@ class DiffusionPolicy(LearnedPolicy):
 
         ``noise`` is what sampling starts from; what DDPM adds on its way comes from the policy's generator.
         """
+        return self.trace(seen, goal, noise)[-1][1], memory
+
+    def trace(self, seen: Tensors, goal: Tensors, noise: Tensor) -> list[tuple[str, Tensor]]:
+        """Return the chunk after every step."""
         context = self.network.context(*self.encoder.relate(*self.encoder.see(seen, goal)))
-        x = noise
+        x, chunks = noise, []
         for step in self.schedule.timesteps.tolist():
             predicted = self.network(context, x, torch.full((len(x),), step, device=x.device))
             x = self.schedule.step(predicted, step, x, generator=self._generator).prev_sample
-        return self.actions.inverse(x[:, self.n_obs - 1 :]), memory
+            chunks.append((f"after step {step}", self.actions.inverse(x[:, self.n_obs - 1 :])))
+        return chunks
