@@ -35,9 +35,8 @@ def inspect_checkpoint(folder: Path, stores: Sequence[str] | None = None, *, see
     report = Report(f"{type(policy).__name__} in {folder}", f"{policy.robot_spec.name}, {policy.spec.control_hz:g} Hz")
     report.add_table("Parts", ["part", "parameters", "share", "trained", "type"], _parts(policy))
     columns = ["input", "from", "shape", "unit", "elements", "mean", "standard deviation"]
-    report.add_table(
-        "Inputs", columns, _inputs(policy), f"{policy.n_obs} observed steps; images are uint8, rows x columns x RGB."
-    )
+    note = f"Observed steps: {policy.n_obs}. Images are uint8, rows x columns x RGB."
+    report.add_table("Inputs", columns, _inputs(policy), note)
     columns = ["element", "limits of the robot", "range in the data"]
     note = f"A chunk of {policy.horizon} steps, {policy.horizon / policy.spec.control_hz:.2f} s."
     report.add_table("Actions", columns, _actions(policy), note)

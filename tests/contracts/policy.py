@@ -166,6 +166,16 @@ class PolicyContract:
         one, other = self.goal(2, seed=0), self.goal(2, seed=9)
         assert not np.allclose(self.act(policy, self.window(2), one), self.act(policy, self.window(2), other))
 
+    def test_it_never_reads_the_future(self, policy):
+        """Two episodes that part at the fourth step have the same first three actions, and others after them."""
+        answers = []
+        for later in (3, 30):
+            policy.reset(seed=4)
+            windows = [self.window(1, seed=step if step < 3 else step * later) for step in range(8)]
+            answers.append([policy.act(window, self.goal(1)) for window in windows])
+        np.testing.assert_array_equal(answers[0][:3], answers[1][:3])
+        assert not np.allclose(answers[0][3:], answers[1][3:])
+
     # learning
 
     def test_overfits_eight_windows(self):
