@@ -82,6 +82,30 @@ def curves(
     return _svg(label, top + height + 52, "".join(parts))
 
 
+def scatter(label: str, groups: Mapping[str, Sequence[tuple[float, float]]]) -> Markup:
+    """Return points without axes, a hue per group and a legend: for maps whose directions mean nothing.
+
+    Args:
+        label: What a screen reader says.
+        groups: Name of a group to its points.
+    """
+    points = [point for values in groups.values() for point in values]
+    if not points:
+        return Markup("<p>No points to draw.</p>")
+    size = 460.0
+    low, high = ([limit(axis) for axis in zip(*points, strict=True)] for limit in (min, max))
+    span = max(high[0] - low[0], high[1] - low[1]) or 1.0
+    hues = {name: f"hsl({360 * index // len(groups)} 70% 50%)" for index, name in enumerate(groups)}
+    dots = "".join(
+        f'<circle cx="{10 + size * (x - low[0]) / span:.1f}" cy="{10 + size * (high[1] - y) / span:.1f}" r="3.5" '
+        f'style="fill:{hues[name]}"><title>{escape(name)}</title></circle>'
+        for name, values in groups.items()
+        for x, y in values
+    )
+    legend = Markup(" ").join(Markup('<span style="color:{}">●</span> {}').format(hues[name], name) for name in groups)
+    return _svg(label, size + 20, dots) + Markup("<p>{}</p>").format(legend)
+
+
 def names(groups: Mapping[str, Mapping[str, Interval]]) -> list[str]:
     """Return the names in all groups, in the order of their first appearance; colours follow it."""
     return list(dict.fromkeys(name for values in groups.values() for name in values))

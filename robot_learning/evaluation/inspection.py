@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from robot_learning.core.errors import RobotLearningError
+from robot_learning.core.errors import MissingExtra, RobotLearningError
 from robot_learning.core.spec import ArraySpec
 from robot_learning.core.types import Stats
-from robot_learning.datasets.stores import open_stores
+from robot_learning.datasets.stores import DemoStores, open_stores
 from robot_learning.datasets.windows import Windows, WindowSpec
 from robot_learning.evaluation.pages import training_curves
 from robot_learning.evaluation.report import Report
@@ -20,6 +20,8 @@ from robot_learning.policies.policy import LearnedPolicy, load_policy, read_head
 _LOG = logging.getLogger(__name__)
 _SHOWN = 8
 """Chunks of a trace that are drawn; more are thinned out, the first and the last stay."""
+_POINTS, _FEWEST = 720, 12
+"""Most and fewest windows on a map."""
 
 
 def inspect_checkpoint(folder: Path, stores: Sequence[str] | None = None, *, seed: int = 0) -> Report:
@@ -45,6 +47,8 @@ def inspect_checkpoint(folder: Path, stores: Sequence[str] | None = None, *, see
     if metrics.exists() and (curves := training_curves({"loss": metrics})):
         report.add_curves("Training", curves, "step", "loss")
     _add_trace(report, policy, stores or list(provenance.get("stores", {})), seed)
+    if type(policy).embed is not LearnedPolicy.embed:
+        add_map(report, policy, stores or list(provenance.get("stores", {})), seed)
     report.add_json("Settings", header["policy"])
     report.add_json("Provenance", provenance)
     return report
@@ -119,14 +123,60 @@ def _add_trace(report: Report, policy: LearnedPolicy, stores: Sequence[str], see
 def _trace(policy: LearnedPolicy, stores: Sequence[str], seed: int) -> list[tuple[str, torch.Tensor]]:
     """Return the trace of one window drawn from the stores, its goal a second or so ahead."""
     rng = np.random.default_rng(seed)
-    goal = "future" if policy.goal_keys else "none"
-    spec = WindowSpec(policy.n_obs, policy.n_action, goal, (1, max(2, round(2 * policy.spec.control_hz))))
     with open_stores(stores) as opened:
-        windows = Windows(opened, spec, policy.observation_keys, policy.goal_keys)
-        batch = windows.gather(rng.integers(len(windows), size=1), rng)
-    seen = {key: torch.as_tensor(value) for key, value in batch["observation"].items()}
+        batch = _windows(policy, opened, None, 1, rng)
+    seen = dict(batch["observation"])
     if policy.n_past:
-        seen["action"] = torch.as_tensor(batch["action"][:, : policy.n_past])
-    aimed = {key: torch.as_tensor(value) for key, value in batch.get("goal", {}).items()}
+        seen["action"] = batch["action"][:, : policy.n_past]
     with torch.inference_mode():
-        return policy.trace(seen, aimed, policy.draw_noise(1, torch.Generator().manual_seed(seed)))
+        return policy.trace(seen, batch.get("goal", {}), policy.draw_noise(1, torch.Generator().manual_seed(seed)))
+
+
+def _windows(
+    policy: LearnedPolicy, stores: DemoStores, episodes: Sequence[int] | None, count: int, rng: np.random.Generator
+) -> dict[str, Any]:
+    """Return ``count`` windows of some episodes as tensors, their goals up to two seconds ahead."""
+    goal = "future" if policy.goal_keys else "none"
+    ahead = (1, max(2, round(2 * policy.spec.control_hz)))
+    spec = WindowSpec(policy.n_obs, policy.n_action, goal, ahead, n_future=policy.n_future)
+    keys = (policy.observation_keys, policy.goal_keys)
+    windows = Windows(stores, spec, *keys, episodes, future_keys=policy.future_keys)
+    batch: dict[str, Any] = _tensors(windows.gather(rng.integers(len(windows), size=count), rng))
+    return batch
+
+
+def _tensors(tree: Any) -> Any:
+    return {key: _tensors(value) for key, value in tree.items()} if isinstance(tree, dict) else torch.as_tensor(tree)
+
+
+def add_map(report: Report, policy: LearnedPolicy, stores: Sequence[str], seed: int) -> None:
+    """Add a t-SNE (van der Maaten and Hinton, JMLR 2008) of what the policy recognises in windows, coloured by their task.
+
+    Raises:
+        MissingExtra: scikit-learn is not installed.
+    """
+    try:
+        from sklearn.manifold import TSNE
+    except ImportError as error:
+        raise MissingExtra("scikit-learn", "inspect") from error
+    rng, points, labels = np.random.default_rng(seed), [], []
+    with open_stores(stores) as opened:
+        tasks = [str(record["meta"].get("task", "play")) for record in opened.records]
+        count = max(1, _POINTS // len(tasks))
+        for index, task in enumerate(tasks[:_POINTS]):
+            with torch.inference_mode():
+                vectors = policy.embed(_windows(policy, opened, [index], count, rng))
+            if vectors is None:
+                return
+            points.append(vectors.flatten(1).numpy())
+            labels += [task] * count
+    joined = np.concatenate(points)
+    if len(joined) < _FEWEST:
+        report.add_text("What it tells apart", f"Not shown: {len(joined)} windows are too few for a map.")
+        return
+    placed = TSNE(init="pca", perplexity=min(30.0, len(joined) / 4), random_state=seed).fit_transform(joined)
+    groups: dict[str, list[tuple[float, float]]] = {task: [] for task in sorted(set(labels))}
+    for (x, y), task in zip(placed.tolist(), labels, strict=True):
+        groups[task].append((x, y))
+    note = "t-SNE: near points are alike, distances between groups mean little. Tasks are those that episodes say they show."
+    report.add_scatter("What it tells apart", groups, note)

@@ -84,6 +84,10 @@ class Report:
         svg = charts.curves(heading, curves, x_label, y_label, log_y=log_y)
         self._add("chart", heading, svg=svg, legend=list(curves), table=[], note=note)
 
+    def add_scatter(self, heading: str, groups: Mapping[str, Sequence[tuple[float, float]]], note: str = "") -> None:
+        """Add points in the plane, coloured by group."""
+        self._add("chart", heading, svg=charts.scatter(heading, groups), legend=[], table=[], note=note)
+
     def add_videos(self, heading: str, videos: Sequence[tuple[str, Path | str]], note: str = "") -> None:
         """Add videos by caption and file; the files are read by :meth:`write`."""
         self._add("videos", heading, videos=[(caption, Path(path)) for caption, path in videos], note=note)

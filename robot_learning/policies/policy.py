@@ -130,6 +130,10 @@ class LearnedPolicy(nn.Module, ABC):
         """
         return []
 
+    def embed(self, batch: Mapping[str, Any]) -> Tensor | None:  # noqa: ARG002 - for those that override it
+        """Return one vector per training window that tells what happens in it, ``[b, z]``, for maps; by default None."""
+        return None
+
     def draw_noise(self, batch: int, generator: torch.Generator) -> Tensor:
         """Return the random numbers that answers to a batch take, on the CPU."""
         return torch.randn((batch, *self.noise_shape), generator=generator)

@@ -1,16 +1,22 @@
 """What the page about a checkpoint says is what the policy is."""
 
+import sys
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
 from robot_learning.cli.main import main
+from robot_learning.core.errors import MissingExtra
 from robot_learning.datasets.store import DemoStore
-from robot_learning.evaluation.inspection import inspect_checkpoint
+from robot_learning.evaluation.inspection import add_map, inspect_checkpoint
+from robot_learning.evaluation.report import Report
 from robot_learning.policies.policy import LearnedPolicy, save_policy
 from tests.contracts.policy import SPEC
 from tests.datasets.episodes import make_episode
 from tests.policies.test_diffusion_policy import TestDiffusionPolicy as DiffusionPolicy
+from tests.policies.test_play_lmp import TestPlayLMP as PlayLMP
 from tests.policies.test_policies import TestBESOTransformer as BESOTransformer
 from tests.policies.test_policies import TestGCBCPerceptron as GCBCPerceptron
 
@@ -75,3 +81,33 @@ def test_a_policy_with_nothing_to_trace_has_no_such_figure(tmp_path, store, caps
 def test_a_checkpoint_is_asked_for(capsys):
     assert main(["inspect"]) == 2
     assert "checkpoint=runs/train" in capsys.readouterr().err
+
+
+def test_plans_are_mapped_by_task(tmp_path):
+    path = tmp_path / "tasks.zarr"
+    with DemoStore.create(path, SPEC) as opened:
+        for index in range(14):
+            episode = make_episode(SPEC, 12, seed=index)
+            opened.append(replace(episode, meta={"task": "push <red>" if index % 2 else "lift"}))
+    save(PlayLMP(), tmp_path / "policy", [path])
+    page = inspect_checkpoint(tmp_path / "policy").write(tmp_path / "page").read_text()
+    assert page.count("<circle") == 14 * (720 // 14)
+    assert page.count("<title>lift</title>") == page.count("<title>push &lt;red&gt;</title>") == 7 * (720 // 14)
+
+
+def test_too_few_windows_are_no_map(tmp_path):
+    report = Report("few")
+    path = tmp_path / "few.zarr"
+    with DemoStore.create(path, SPEC) as opened:
+        opened.append(make_episode(SPEC, 12))
+    policy = save(PlayLMP(), tmp_path / "policy", [path])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("robot_learning.evaluation.inspection._POINTS", 5)
+        add_map(report, policy, [str(path)], seed=0)
+    assert "too few for a map" in report.write(tmp_path / "page").read_text()
+
+
+def test_without_scikit_learn_the_extra_is_named(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "sklearn.manifold", None)
+    with pytest.raises(MissingExtra, match=r"robot-learning\[inspect\]"):
+        add_map(Report("none"), PlayLMP().make(), [], seed=0)

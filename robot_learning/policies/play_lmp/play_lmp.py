@@ -135,6 +135,14 @@ class PlayLMP(LearnedPolicy):
         action = self.actions.inverse(mixture.sample(uniform(for_action), self.temperature))
         return action, following | self.decoder.packed(state)
 
+    def embed(self, batch: Mapping[str, Any]) -> Tensor | None:
+        """Return the plan recognised in each window, without noise; None for Play-GCBC."""
+        if self.plan is None:
+            return None
+        steps, lengths = self._window(batch, None)
+        q = self.recognition(steps, lengths + 1)
+        return self.plan.draw(q, q.new_zeros(len(q), self.plan.noise_size))
+
     def blank(self, batch: int) -> Tensors:
         """Return the memory that an episode begins with: no plan, and one is due."""
         plan = {} if self.plan is None else {"plan": torch.zeros(batch, self.plan.size)}
