@@ -10,9 +10,9 @@ one process. Ratios come first; "waiting" is the share of a step spent waiting f
 
 Our ACT and Diffusion Policy beside lerobot's of as many parameters, in turns, each on one batch of random numbers that lies
 ready in memory: ACT from two cameras of 96 x 96 pixels in chunks of 100 actions, batch 8; Diffusion Policy from states, two
-observed steps and sixteen actions, batch 64, our transformer beside lerobot's U-Net. Ours with the default precision (bf16
-where the hardware multiplies it) and in fp32; lerobot's in fp32, its default. ``benchmarks/peers/lerobot.sh`` makes its
-environment.
+observed steps and sixteen actions, batch 64, our U-Net and our transformer beside lerobot's U-Net. Ours with the default
+precision (bf16 where the hardware multiplies it) and in fp32; lerobot's in fp32, its default. ``benchmarks/peers/lerobot.sh``
+makes its environment.
 """
 
 import argparse
@@ -42,7 +42,7 @@ from robot_learning.sim.robot import Camera, PlayTableRobot
 POLICIES = ("beso_mlp", "gcbc_mlp", "beso", "gcbc")
 EPISODES, STEPS = 30, 1200
 DOWN_DIMS = "88,176,352"
-"""Of lerobot's U-Net: about as many parameters as our transformer."""
+"""Of the U-Nets: about as many parameters as our transformer."""
 
 
 def make_store(path: Path) -> DemoStore:
@@ -103,7 +103,18 @@ def measure(name: str, store: DemoStore, steps: int) -> dict[str, float]:
 
 PEERS: dict[str, tuple[list[str], int, str]] = {
     "act": (["policy=act", "data=play_images", "data.goal_keys=[]"], 8, "-"),
-    "diffusion": (
+    "diffusion, U-Net": (
+        [
+            "policy=diffusion_policy_unet",
+            f"policy.network.channels=[{DOWN_DIMS}]",
+            "policy.network.step_size=128",
+            "data.goal_keys=[]",
+            "data.interchangeable=null",
+        ],
+        64,
+        DOWN_DIMS,
+    ),
+    "diffusion, transformer": (
         ["policy=diffusion_policy", "policy.horizon=15", "data.goal_keys=[]", "data.interchangeable=null"],
         64,
         DOWN_DIMS,
@@ -130,7 +141,7 @@ def beside_lerobot(kind: str, options: argparse.Namespace) -> dict[str, Any]:
             learner.step(batch)
     script = Path(__file__).parent / "peers" / "lerobot_train.py"
     rates: dict[str, list[float]] = {name: [] for name in (*learners, "lerobot")}
-    with Peer(options.lerobot, script, kind, batch_size, options.device, extra, options.threads) as peer:
+    with Peer(options.lerobot, script, kind.split(",")[0], batch_size, options.device, extra, options.threads) as peer:
         parameters = {"ours": sum(value.numel() for value in policy.parameters()), "lerobot": peer.turn("parameters")}
         for _ in range(options.rounds):
             for name, learner in learners.items():

@@ -7,16 +7,18 @@ import pytest
 import torch
 
 from robot_learning.core.errors import ConfigError
-from robot_learning.policies.diffusion_policy.network import NoiseTransformer, waves
+from robot_learning.policies.diffusion_policy.transformer import NoiseTransformer, waves
+from robot_learning.policies.diffusion_policy.unet import NoiseUNet
 from tests.contracts.policy import PolicyContract
 
+FOLDER = "robot_learning.policies.diffusion_policy"
 TINY = {"width": 32, "layers": 2, "heads": 2, "attention_dropout": 0.0}
 
 
 class TestDiffusionPolicy(PolicyContract):
     config = {  # noqa: RUF012 - read only
-        "_target_": "robot_learning.policies.diffusion_policy.diffusion_policy.DiffusionPolicy",
-        "network": TINY,
+        "_target_": f"{FOLDER}.diffusion_policy.DiffusionPolicy",
+        "network": {"_target_": f"{FOLDER}.transformer.NoiseTransformer", **TINY},
         "sampler": "ddim",
         "steps": 10,
     }
@@ -74,6 +76,35 @@ class TestDiffusionPolicy(PolicyContract):
     def test_what_no_schedule_can_do_is_refused(self, wrong):
         with pytest.raises(ConfigError, match="steps from 1 to train_steps 100"):
             self.make(**wrong)
+
+
+class TestDiffusionPolicyWithTheUNet(PolicyContract):
+    config = {  # noqa: RUF012 - read only
+        "_target_": f"{FOLDER}.diffusion_policy.DiffusionPolicy",
+        "network": {"_target_": f"{FOLDER}.unet.NoiseUNet", "channels": (32, 64), "step_size": 32},
+        "horizon": 3,
+        "sampler": "ddim",
+        "steps": 10,
+    }
+    sees_padding = True
+    overfit_steps = 500
+    overfit_to = 0.5
+
+
+@pytest.mark.parametrize(
+    ("sizes", "channels", "step_size", "parameters"),
+    [((2, 15, 50, 18, 7), (88, 176, 352), 128, 8_571_623), ((2, 15, 20, 0, 2), (256, 512, 1024), 256, 65_783_298)],
+)
+def test_the_unet_is_the_papers(sizes, channels, step_size, parameters):
+    """As many parameters as lerobot 0.6.1's DiffusionConditionalUnet1d of the same sizes, counted there."""
+    network = NoiseUNet(*sizes, channels=channels, step_size=step_size)
+    assert sum(value.numel() for value in network.parameters()) == parameters
+
+
+@pytest.mark.parametrize("wrong", [{"horizon": 6}, {"kernel": 4}, {"channels": (12, 32)}, {"channels": ()}])
+def test_a_unet_that_cannot_halve_or_group_is_refused(wrong):
+    with pytest.raises(ConfigError, match="NoiseUNet: expected an odd kernel"):
+        NoiseUNet(**{"n_obs": 2, "horizon": 7, "state_size": 5, "goal_size": 3, "action_size": 2, "channels": (16, 32)} | wrong)
 
 
 def spread_of_samples(kept, stride, spread, sampler):

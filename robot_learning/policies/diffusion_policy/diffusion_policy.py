@@ -18,8 +18,7 @@ from robot_learning.core.spec import RobotSpec
 from robot_learning.core.types import Stats
 from robot_learning.nn.denoiser import masked_mean
 from robot_learning.nn.normalizer import MinMax
-from robot_learning.policies.diffusion_policy.network import NoiseTransformer
-from robot_learning.policies.policy import LearnedPolicy, Tensors
+from robot_learning.policies.policy import LearnedPolicy, Tensors, build_part
 from robot_learning.policies.window import WindowEncoder, fitting
 
 SCHEDULERS = {"ddpm": DDPMScheduler, "ddim": DDIMScheduler}
@@ -35,7 +34,8 @@ class DiffusionPolicy(LearnedPolicy):
         goal_keys: Goal keys to condition on; empty, as in the paper, for a policy without goals.
         n_obs: Observed steps.
         horizon: Actions from the newest observed step on; the paper's T counts the ``n_obs - 1`` before it, too.
-        network: Settings of the noise-prediction network, see :class:`.network.NoiseTransformer`.
+        network: ``_target_`` and settings of the noise-prediction network: :class:`.transformer.NoiseTransformer` or
+            :class:`.unet.NoiseUNet`.
         train_steps: Diffusion steps K.
         sampler: ``ddpm`` or ``ddim``.
         steps: Steps taken when acting; None takes all K.
@@ -52,7 +52,7 @@ class DiffusionPolicy(LearnedPolicy):
         goal_keys: Sequence[str] = (),
         n_obs: int = 2,
         horizon: int = 9,
-        network: Mapping[str, Any] | None = None,
+        network: Mapping[str, Any],
         train_steps: int = 100,
         sampler: str = "ddpm",
         steps: int | None = None,
@@ -70,7 +70,7 @@ class DiffusionPolicy(LearnedPolicy):
         self.encoder = WindowEncoder(spec, statistics, observation_keys, goal_keys, image_features, interchangeable)
         self.actions = MinMax(fitting(statistics, "action", spec.action))
         sizes = self.encoder.related_sizes
-        self.network = NoiseTransformer(n_obs, horizon, **sizes, action_size=spec.action.shape[0], **(network or {}))
+        self.network = build_part(network, n_obs=n_obs, horizon=horizon, **sizes, action_size=spec.action.shape[0])
         self.schedule = SCHEDULERS[sampler](train_steps, beta_schedule="squaredcos_cap_v2", prediction_type="epsilon")
         self.schedule.set_timesteps(steps)
         self.noise_shape, self.repeatable = (n_obs - 1 + horizon, spec.action.shape[0]), sampler == "ddim"

@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from robot_learning.core.errors import ConfigError, UnknownName
-from robot_learning.nn.logistic_mixture import LogisticMixture, LogisticMixtureHead
+from robot_learning.nn.logistic_mixture import LOG_SCALE_FLOOR, LogisticMixture, LogisticMixtureHead
 from robot_learning.nn.mlp import ResidualMLP
 from robot_learning.nn.positions import sine_positions
 
@@ -126,6 +126,7 @@ class Decoder(nn.Module):
         components: Mixture components per action dimension.
         bins: Bins per action dimension; 256 in Play-LMP.
         blocks: Residual blocks that each step passes before the recurrent layers; 0, as published, for none.
+        log_scale_floor: See :class:`robot_learning.nn.logistic_mixture.LogisticMixtureHead`; -7 in Play-LMP.
     """
 
     def __init__(
@@ -139,6 +140,7 @@ class Decoder(nn.Module):
         components: int = 10,
         bins: int = 256,
         blocks: int = 0,
+        log_scale_floor: float = LOG_SCALE_FLOOR,
     ) -> None:
         """Make the layers."""
         super().__init__()
@@ -149,7 +151,7 @@ class Decoder(nn.Module):
             )
         self.embed = ResidualMLP(inputs, width, width=width, blocks=blocks) if blocks else nn.Identity()
         self.steps = None if cell is None else recurrent(cell, width if blocks else inputs, width, layers)
-        self.head = LogisticMixtureHead(width, action_size, components=components, bins=bins)
+        self.head = LogisticMixtureHead(width, action_size, components=components, bins=bins, log_scale_floor=log_scale_floor)
 
     def forward(self, steps: Float[Tensor, "b l i"], memory: Any = None) -> tuple[LogisticMixture, Any]:
         """Return the mixtures over actions ``[b, l, a]`` and the memory for the steps after."""
