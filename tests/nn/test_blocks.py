@@ -15,7 +15,7 @@ from robot_learning.nn.denoiser import denoise, denoising_loss, karras_scalings,
 from robot_learning.nn.ema import EMA
 from robot_learning.nn.normalizer import MinMax, Standardize
 from robot_learning.nn.transformer import CausalTransformer
-from robot_learning.nn.vision import ImageEncoder, random_shift, spatial_softmax
+from robot_learning.nn.vision import ConvEncoder, random_shift, spatial_softmax
 
 
 def stats(low, high, mean=None, std=None):
@@ -141,7 +141,7 @@ def test_a_shift_moves_the_whole_image():
 
 def test_images_become_vectors_and_training_shifts_them():
     torch.manual_seed(0)
-    encoder = ImageEncoder(12)
+    encoder = ConvEncoder(size=12)
     images = torch.randint(0, 255, (3, 32, 40, 3), dtype=torch.uint8)
     assert encoder(images).shape == (3, 12)
     assert not torch.allclose(encoder(images), encoder(images, torch.Generator().manual_seed(1)))
