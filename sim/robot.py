@@ -41,11 +41,13 @@ class Camera:
         name: ``static``, ``front`` or ``wrist``; the observation key is ``<name>_rgb``.
         width: Columns of the image.
         height: Rows of the image.
+        depth: Also measure depth: ``<name>_depth``, uint16 [mm].
     """
 
     name: str
     width: int = 96
     height: int = 96
+    depth: bool = False
 
     def __post_init__(self) -> None:
         """Check the name and the size."""
@@ -156,6 +158,8 @@ class PlayTableRobot:
         for camera in self._cameras:
             observation[f"{camera.name}_rgb"] = world.render(camera.name, camera.width, camera.height)
             observation[f"time/{camera.name}_rgb"] = np.asarray(now)
+            if camera.depth:
+                observation[f"{camera.name}_depth"] = world.render_depth(camera.name, camera.width, camera.height)
         return observation
 
     def apply(self, action: Action) -> Action:
@@ -283,6 +287,8 @@ def _observation_spec(cameras: Sequence[Camera]) -> dict[str, ArraySpec]:
     }
     for camera in cameras:
         spec[f"{camera.name}_rgb"] = ArraySpec((camera.height, camera.width, 3), dtype="uint8")
+        if camera.depth:
+            spec[f"{camera.name}_depth"] = ArraySpec((camera.height, camera.width, 1), dtype="uint16", unit="mm")
     return spec
 
 

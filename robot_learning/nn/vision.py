@@ -7,6 +7,8 @@ import torch.nn.functional as F
 from jaxtyping import Float, UInt8, UInt16
 from torch import Tensor, nn
 
+from robot_learning.core.errors import ConfigError
+
 _MM_PER_M = 1000.0
 
 
@@ -130,7 +132,15 @@ class SpatialHead(nn.Module):
         self.project = projection(2 * channels, size)
 
     def forward(self, maps: Float[Tensor, "n d p q"]) -> Float[Tensor, "n f"]:
-        """Return one vector per map."""
+        """Return one vector per map.
+
+        Raises:
+            ConfigError: The map has a single cell, where everything is in the same place: such an encoder would be blind.
+        """
+        if maps.shape[-2:].numel() == 1:
+            raise ConfigError(
+                "vision.encoder: expected images that leave a map of several cells; take larger ones or fewer stages"
+            )
         out: Tensor = self.project(spatial_softmax(maps))
         return out
 
