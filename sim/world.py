@@ -112,20 +112,10 @@ class World:
 
     def render(self, camera: str, width: int, height: int) -> NDArray[np.uint8]:
         """Return an RGB image, uint8 ``[height, width, 3]``, from a named camera."""
-        image: NDArray[np.uint8] = self._looking(camera, width, height).render()
+        image: NDArray[np.uint8] = self.look(camera, width, height).render()
         return image
 
-    def render_depth(self, camera: str, width: int, height: int) -> NDArray[np.uint16]:
-        """Return a depth image, uint16 ``[height, width, 1]`` [mm] along the camera's axis."""
-        renderer = self._looking(camera, width, height)
-        renderer.enable_depth_rendering()
-        try:
-            metres = np.asarray(renderer.render())
-        finally:
-            renderer.disable_depth_rendering()
-        return np.clip(np.rint(1000.0 * metres), 0, np.iinfo(np.uint16).max).astype(np.uint16)[..., None]
-
-    def _looking(self, camera: str, width: int, height: int) -> mujoco.Renderer:
+    def look(self, camera: str, width: int, height: int) -> mujoco.Renderer:
         """Return a renderer that shows the present scene from a named camera."""
         if camera not in self.cameras:
             raise UnknownName("camera", camera, self.cameras)
