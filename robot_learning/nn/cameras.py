@@ -59,8 +59,9 @@ class Cameras(nn.Module):
             raise ConfigError(f"vision.shared: expected the same number of channels from every camera, got {channels}")
         self._name = {key: _SHARED if shared else key for key in channels}
         given = {} if vectors else {"size": None}
+        inputs = {name: channels[key] for key, name in self._name.items()}
         self.encoders = nn.ModuleDict(
-            {name: build_part(encoder, ImageEncoder, inputs=channels[key], **given) for key, name in self._name.items()}
+            {name: build_part(encoder, ImageEncoder, inputs=count, **given) for name, count in inputs.items()}
         )
         self.sizes = {key: self._encoder(key).size or 0 if key in channels else 0 for key in used}
 

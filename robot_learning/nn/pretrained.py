@@ -92,6 +92,8 @@ class PretrainedEncoder(ImageEncoder):
         elif mode == "lora":
             settings = library("peft").LoraConfig(r=rank, lora_alpha=alpha, target_modules=targets or "all-linear")
             self.model = library("peft").inject_adapter_in_model(settings, self.model)
+        if mode != "frozen":
+            self._freeze_unused()
         self.train()
 
     @classmethod
@@ -142,6 +144,16 @@ class PretrainedEncoder(ImageEncoder):
             return self._cells(outputs).flatten(2).mean(dim=-1)
         states: Tensor = outputs.pooler_output if self.pooling == "pooler" else outputs.last_hidden_state[:, 0]
         return states.flatten(1)
+
+    def _freeze_unused(self) -> None:
+        """Freeze weights that no answer depends on, such as a mask token: training in several processes waits for gradients."""
+        empty = torch.zeros(1, 3, *self._resolution)
+        with torch.enable_grad():
+            answer = self.maps(empty) if self.head is None else self.vectors(empty)
+            answer.sum().backward()  # type: ignore[no-untyped-call]
+        for weight in self.parameters():
+            weight.requires_grad_(weight.grad is not None)
+            weight.grad = None
 
     def _measure(self) -> int:
         """Show the model an empty image to learn the sizes of what it says; return that of its summary.

@@ -73,7 +73,10 @@ def test_another_resolution_is_fewer_cells(folders):
 
 
 def test_what_each_mode_trains(folders):
-    """LoRA has r (a + b) numbers per layer of a x b: here 16 x 16 four times and 16 x 64 twice, in each of two blocks."""
+    """Finetuned is all but the mask token, which no image meets.
+
+    LoRA has r (a + b) numbers per layer of a x b: here 16 x 16 four times and 16 x 64 twice, in each of two blocks.
+    """
     folder, model = folders["dinov2"]
     own = sum(weight.numel() for weight in model.parameters())
     head = 16 * 8 + 8 + 2 * 8
@@ -83,7 +86,7 @@ def test_what_each_mode_trains(folders):
         trained[mode] = sum(weight.numel() for weight in encoder.parameters() if weight.requires_grad)
         encoder.train()
         assert encoder.model.training == (mode != "frozen")
-    assert trained == {"frozen": head, "finetuned": own + head, "lora": head + 2 * 2 * (4 * (16 + 16) + 2 * (16 + 64))}
+    assert trained == {"frozen": head, "finetuned": own - 16 + head, "lora": head + 2 * 2 * (4 * (16 + 16) + 2 * (16 + 64))}
 
 
 @pytest.mark.parametrize("mode", ["frozen", "lora"])
@@ -98,6 +101,17 @@ def test_an_update_moves_the_head_and_the_adapters_alone(folders, mode):
     adapters = {name for name in before if "lora_" in name}
     assert moved - {"head.0.weight", "head.0.bias", "head.1.weight", "head.1.bias"} == adapters
     assert bool(adapters) == (mode == "lora")
+
+
+@pytest.mark.parametrize("mode", ["finetuned", "lora"])
+@pytest.mark.parametrize("size", [8, None])
+def test_what_is_trained_has_a_gradient(folders, mode, size):
+    """SigLIP's summary is an attention with weights of its own: no use to somebody who takes the mean, or the cells."""
+    encoder = PretrainedEncoder(source=str(folders["siglip"][0]), mode=mode, pooling="mean", size=size).train()
+    (encoder.cells if size is None else encoder)(images()).square().sum().backward()
+    trained = {name: weight for name, weight in encoder.named_parameters() if weight.requires_grad}
+    assert all(weight.grad is not None for weight in trained.values())
+    assert not any(name.startswith("model.head") for name in trained)
 
 
 def test_a_new_adapter_changes_nothing(folders):

@@ -88,6 +88,16 @@ def test_colour_and_depth_are_scaled_and_shifted_together():
     torch.testing.assert_close(seen[0, 0] * 255, seen[0, 3] * 200)
 
 
+@pytest.mark.gpu
+def test_an_accelerator_gathers_and_sees_depth():
+    torch.manual_seed(0)
+    cameras, seen = Cameras(SPECS, BOTH, (), depth=PAIR), images(*BOTH[:3])
+    order = torch.tensor([1, 0])
+    there = {key: value.cuda().index_select(0, order.cuda()) for key, value in seen.items()}
+    wanted = cameras("static_rgb", seen)[order]
+    torch.testing.assert_close(cameras.cuda()("static_rgb", there).cpu(), wanted, atol=1e-3, rtol=1e-3)
+
+
 def test_a_depth_image_is_a_channel_of_its_camera():
     torch.manual_seed(0)
     cameras, seen = Cameras(SPECS, BOTH, (), depth=PAIR), images(*BOTH[:3])
