@@ -10,7 +10,7 @@ import numpy as np
 import psutil
 from numpy.typing import NDArray
 
-from robot_learning.datasets.frames import FrameFiles
+from robot_learning.datasets.frames import FrameFiles, Frames
 from robot_learning.datasets.store import DemoStore
 from robot_learning.datasets.stores import DemoStores
 
@@ -44,10 +44,11 @@ class Columns:
         self.slices: dict[str, tuple[str, int, int, tuple[int, ...]]] = {}
         self._pack(stores, [key for key in keys if not stores.spec.observation[key].is_image])
         image_keys = [key for key in keys if stores.spec.observation[key].is_image]
-        self.images: dict[str, NDArray[np.uint8]] = {}
+        self.images: dict[str, Frames] = {}
         self.frames: dict[str, FrameFiles] = {}
         rows = int(lengths.sum())
-        size = sum(rows * int(np.prod(stores.spec.observation[key].shape)) for key in image_keys)
+        specs = [stores.spec.observation[key] for key in image_keys]
+        size = sum(rows * int(np.prod(spec.shape)) * np.dtype(spec.dtype).itemsize for spec in specs)
         budget = _budget(image_budget)
         for key in image_keys:
             if size <= budget:

@@ -21,6 +21,9 @@ from robot_learning.datasets.jpeg import JPEG_NAME, decode_jpeg
 from robot_learning.datasets.store import DemoStore
 from robot_learning.datasets.stores import DemoStores
 
+Frames = NDArray[np.uint8] | NDArray[np.uint16]
+"""Colour or depth images ``[n, y, x, c]``."""
+
 _ABSENT = np.uint64(2**64 - 1)
 _CRC_BYTES = 4
 _FRAMES_PER_JOB = 8
@@ -31,16 +34,18 @@ class ShardedImages:
 
     Attributes:
         shape: Shape of a frame, y x c.
+        dtype: Its bytes, or its millimetres of depth.
     """
 
     def __init__(self, store: DemoStore, key: str) -> None:
         self.shape = store.spec.observation[key].shape
+        self.dtype = np.dtype(store.spec.observation[key].dtype).newbyteorder("<")
         self._store, self._key = store, key
         self._folder: Path = store.path / "data" / key
         codecs, self._rows = _shard_layout(json.loads((self._folder / "zarr.json").read_text()), self.shape)
         self._codec = {("bytes", "zstd"): "zstd", (JPEG_NAME,): "jpeg"}.get(codecs, "")
 
-    def read(self, rows: NDArray[np.int64], out: NDArray[np.uint8]) -> None:
+    def read(self, rows: NDArray[np.int64], out: Frames) -> None:
         """Decode frames ``rows`` into ``out`` ``[len(rows), y, x, c]``; fastest when rows rise."""
         if not self._codec:
             for position, row in enumerate(rows.tolist()):
@@ -52,7 +57,7 @@ class ShardedImages:
             if len(positions):
                 self._read_shard(int(shards[positions[0]]), rows[positions] % self._rows, out, positions)
 
-    def _read_shard(self, shard: int, inside: NDArray[np.int64], out: NDArray[np.uint8], positions: NDArray[np.int64]) -> None:
+    def _read_shard(self, shard: int, inside: NDArray[np.int64], out: Frames, positions: NDArray[np.int64]) -> None:
         path = self._folder / f"c.{shard}.0.0.0"
         try:
             descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
@@ -74,11 +79,11 @@ class ShardedImages:
         content = os.pread(descriptor, size, os.fstat(descriptor).st_size - size - _CRC_BYTES)
         return np.frombuffer(content, dtype="<u8").reshape(self._rows, 2)
 
-    def _decode(self, encoded: bytes, out: NDArray[np.uint8]) -> None:
+    def _decode(self, encoded: bytes, out: Frames) -> None:
         if not encoded:
             out[...] = 0
         elif self._codec == "zstd":
-            out[...] = np.frombuffer(zstd.decompress(encoded), np.uint8).reshape(self.shape)
+            out[...] = np.frombuffer(zstd.decompress(encoded), self.dtype).reshape(self.shape)
         else:
             out[...] = decode_jpeg(encoded, self.shape)
 
@@ -94,16 +99,16 @@ class FrameFiles:
 
     def __init__(self, stores: DemoStore | DemoStores, key: str, *, cache_bytes: int = 0) -> None:
         parts = stores.stores if isinstance(stores, DemoStores) else (stores,)
-        self.shape = stores.spec.observation[key].shape
+        self.shape, self.dtype = stores.spec.observation[key].shape, np.dtype(stores.spec.observation[key].dtype)
         self._readers = [ShardedImages(store, key) for store in parts]
         self._ends = np.cumsum([store.n_rows for store in parts])
-        self._capacity = cache_bytes // int(np.prod(self.shape))
-        self._cache: dict[int, NDArray[np.uint8]] = {}
+        self._capacity = cache_bytes // (int(np.prod(self.shape)) * self.dtype.itemsize)
+        self._cache: dict[int, Frames] = {}
 
-    def take(self, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
+    def take(self, rows: NDArray[np.int64]) -> Frames:
         """Return frames at ``rows`` (any shape), each decoded once."""
         unique, inverse = np.unique(rows, return_inverse=True)
-        frames = np.empty((len(unique), *self.shape), dtype=np.uint8)
+        frames = np.empty((len(unique), *self.shape), dtype=self.dtype)
         known = [self._cache.get(row) for row in unique.tolist()] if self._cache else [None] * len(unique)
         for position, frame in enumerate(known):
             if frame is not None:
@@ -114,14 +119,14 @@ class FrameFiles:
             self._cache[int(unique[position])] = frames[position].copy()
         return frames[inverse].reshape(*rows.shape, *self.shape)
 
-    def load(self, ranges: Iterable[tuple[int, int]]) -> NDArray[np.uint8]:
+    def load(self, ranges: Iterable[tuple[int, int]]) -> Frames:
         """Return all frames of some row ranges, one after the other."""
         rows = np.concatenate([np.zeros(0, np.int64), *(np.arange(start, stop) for start, stop in ranges)])
-        frames = np.empty((len(rows), *self.shape), dtype=np.uint8)
+        frames = np.empty((len(rows), *self.shape), dtype=self.dtype)
         self._read(rows, frames, np.arange(len(rows)))
         return frames
 
-    def _read(self, rows: NDArray[np.int64], out: NDArray[np.uint8], positions: NDArray[np.int64]) -> None:
+    def _read(self, rows: NDArray[np.int64], out: Frames, positions: NDArray[np.int64]) -> None:
         """Decode ``rows`` into ``out[positions]``, in parallel when there are enough of them."""
         jobs = [
             (reader, rows[chunk] - (end - reader_rows), chunk)
@@ -135,7 +140,7 @@ class FrameFiles:
             if len(where) and where[-1] - where[0] == len(where) - 1:
                 reader.read(local, out[where[0] : where[-1] + 1])
                 return
-            frames = np.empty((len(chunk), *self.shape), dtype=np.uint8)
+            frames = np.empty((len(chunk), *self.shape), dtype=self.dtype)
             reader.read(local, frames)
             out[where] = frames
 

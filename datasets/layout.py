@@ -29,6 +29,8 @@ NOBODY = -1
 STEP_ARRAYS = ("action", "applied", "reward", "source")
 RESERVED = (*STEP_ARRAYS, TIME_KEY)
 STREAM_PREFIX = "time_"
+DEPTH_STEP = 16
+"""Width of the 256 bins that depth is counted in [mm]: they reach to 4 m."""
 IMAGE_CODECS = ("zstd", "jpeg")
 
 _CHUNK_BYTES = 128 * 1024
@@ -66,7 +68,8 @@ def create_arrays(root: Path, spec: RobotSpec, image_codec: str, quality: int) -
     meta.create_group("episodes")
     meta.create_array("episode_ends", shape=(0,), chunks=(1024,), dtype="int64", **_plain_options())
     for key, array_spec in array_specs(spec).items():
-        codec = image_codec if array_spec.is_image and key in spec.observation else "zstd"
+        lossy = array_spec.is_image and not array_spec.is_depth and key in spec.observation
+        codec = image_codec if lossy else "zstd"
         create_array(group, f"data/{key}", array_spec, codec=codec, quality=quality)
     for key in spec.image_keys:
         channels = spec.observation[key].shape[-1]

@@ -53,7 +53,8 @@ class DemoStore:
         header = read_header(path)
         self.spec = RobotSpec.from_json(header["spec"])
         self.meta: dict[str, Any] = dict(header["meta"])
-        self._lossy = frozenset(self.spec.image_keys if header["image_codec"] == "jpeg" else ())
+        colours = (key for key in self.spec.image_keys if not self.spec.observation[key].is_depth)
+        self._lossy = frozenset(colours if header["image_codec"] == "jpeg" else ())
         self._lock = WriterLock(path) if writable else None
         if self._lock is not None:
             self._lock.acquire()

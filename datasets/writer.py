@@ -18,7 +18,7 @@ from robot_learning.core.spec import TIME_KEY, RobotSpec
 from robot_learning.core.types import STREAM_TIME_PREFIX, Outcome
 from robot_learning.datasets.arrays import StoreArrays, histogram_array
 from robot_learning.datasets.durable import in_parallel
-from robot_learning.datasets.layout import NOBODY, STREAM_PREFIX, array_specs
+from robot_learning.datasets.layout import DEPTH_STEP, NOBODY, STREAM_PREFIX, array_specs
 from robot_learning.datasets.table import EpisodeTable
 
 Rows = Mapping[str, NDArray[Any]]
@@ -152,8 +152,13 @@ def checksum_bytes(name: str, values: NDArray[Any], source_names: Sequence[str])
     return np.ascontiguousarray(values).tobytes()
 
 
-def count_pixels(images: NDArray[np.uint8]) -> NDArray[np.int64]:
-    """Return how often each value occurs per channel of ``[n, y, x, c]``, shape ``[c, 256]``."""
+def count_pixels(images: NDArray[np.uint8 | np.uint16]) -> NDArray[np.int64]:
+    """Return how often each value occurs per channel of ``[n, y, x, c]``, shape ``[c, 256]``.
+
+    Depth is counted in steps of :data:`robot_learning.datasets.layout.DEPTH_STEP`; the last one takes all that is farther.
+    """
+    if images.dtype == np.uint16:
+        images = np.minimum(images // DEPTH_STEP, 255)
     channels = images.shape[-1]
     counts = np.zeros((channels, 256), dtype=np.int64)
     for block in np.array_split(images, max(1, images.size // (1 << 22))):

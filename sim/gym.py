@@ -108,7 +108,7 @@ class PlayTableEnv(gymnasium.Env[dict[str, NDArray[Any]], NDArray[np.float32]]):
 
 def _box(spec: ArraySpec) -> gymnasium.spaces.Box:
     if spec.is_image:
-        return gymnasium.spaces.Box(0, 255, spec.shape, np.uint8)
+        return gymnasium.spaces.Box(0, int(np.iinfo(spec.dtype).max), spec.shape, np.dtype(spec.dtype).type)
     return gymnasium.spaces.Box(-BOUND, BOUND, spec.shape, np.float32)
 
 

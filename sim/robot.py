@@ -14,6 +14,7 @@ from robot_learning.core.spec import ArraySpec, RobotSpec
 from robot_learning.core.types import Action, Observation
 from robot_learning.sim import panda, playroom, sampling
 from robot_learning.sim.kinematics import ArmKinematics, downward, rotation_matrix, rotation_vector
+from robot_learning.sim.views import View, observed_views, view_specs
 from robot_learning.sim.world import SUBSTEPS, World, block_axis_products, start_arrays
 
 CONTROL_HZ = 20.0
@@ -34,18 +35,8 @@ CAMERAS = ("static", "front", "wrist")
 
 
 @dataclass(frozen=True)
-class Camera:
-    """A camera to observe from.
-
-    Attributes:
-        name: ``static``, ``front`` or ``wrist``; the observation key is ``<name>_rgb``.
-        width: Columns of the image.
-        height: Rows of the image.
-    """
-
-    name: str
-    width: int = 96
-    height: int = 96
+class Camera(View):
+    """A camera to observe from: ``static``, ``front`` or ``wrist``."""
 
     def __post_init__(self) -> None:
         """Check the name and the size."""
@@ -153,10 +144,7 @@ class PlayTableRobot:
             "block_in_tool": (blocks[:, :3] - position).astype(np.float32).reshape(9),
             "time": np.asarray(now),
         }
-        for camera in self._cameras:
-            observation[f"{camera.name}_rgb"] = world.render(camera.name, camera.width, camera.height)
-            observation[f"time/{camera.name}_rgb"] = np.asarray(now)
-        return observation
+        return observation | observed_views(self._cameras, world.look, now)
 
     def apply(self, action: Action) -> Action:
         """Send one action, advance one control period, and return the action after the robot's limits.
@@ -281,9 +269,7 @@ def _observation_spec(cameras: Sequence[Camera]) -> dict[str, ArraySpec]:
         "block_axis": ArraySpec((18,), names=tuple(f"{b} {a}" for b in blocks for a in ("xx", "yy", "zz", "xy", "xz", "yz"))),
         "block_in_tool": ArraySpec((9,), unit="m", names=tuple(f"{b} {a}" for b in blocks for a in "xyz")),
     }
-    for camera in cameras:
-        spec[f"{camera.name}_rgb"] = ArraySpec((camera.height, camera.width, 3), dtype="uint8")
-    return spec
+    return spec | view_specs(cameras, unit="")  # as it is in stores recorded so far
 
 
 __all__ = ["ACTION_MODES", "CONTROL_HZ", "SUBSTEPS", "Camera", "PlayTableRobot"]

@@ -112,6 +112,11 @@ class World:
 
     def render(self, camera: str, width: int, height: int) -> NDArray[np.uint8]:
         """Return an RGB image, uint8 ``[height, width, 3]``, from a named camera."""
+        image: NDArray[np.uint8] = self.look(camera, width, height).render()
+        return image
+
+    def look(self, camera: str, width: int, height: int) -> mujoco.Renderer:
+        """Return a renderer that shows the present scene from a named camera."""
         if camera not in self.cameras:
             raise UnknownName("camera", camera, self.cameras)
         renderer = self._renderers.get((width, height))
@@ -120,8 +125,7 @@ class World:
         for lamp, lit, on, off in zip(self._lamps, self.lights, playroom.LIGHT_ON, playroom.LIGHT_OFF, strict=True):
             self.model.geom_rgba[lamp] = on if lit else off
         renderer.update_scene(self.data, camera)
-        image: NDArray[np.uint8] = renderer.render()
-        return image
+        return renderer
 
     def close(self) -> None:
         """Free the renderers."""

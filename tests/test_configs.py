@@ -9,7 +9,8 @@ import yaml
 
 from robot_learning.cli.compose import compose, groups, instantiate
 from robot_learning.core.arguments import check_arguments
-from robot_learning.policies.policy import _resolve, build_policy
+from robot_learning.nn.parts import resolve
+from robot_learning.policies.policy import build_policy
 from robot_learning.sim.robot import Camera, PlayTableRobot
 from robot_learning.sim.suites.metaworld import MetaWorldRobot
 from robot_learning.sim.suites.pusht import PushTRobot
@@ -50,7 +51,7 @@ def test_targets_exist_and_take_the_keys(path):
     content = yaml.safe_load(path.read_text())
     for node in _nodes(content):
         keys = [key for key in node if key != "_target_"]
-        check_arguments(_resolve(node["_target_"]), keys, what=node["_target_"], complete=False)
+        check_arguments(resolve(node["_target_"]), keys, what=node["_target_"], complete=False)
 
 
 @pytest.mark.parametrize("policy", [path.stem for path in (CONFIGS / "policy").glob("*.yaml")])

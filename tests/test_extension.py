@@ -43,6 +43,16 @@ class TestFlowMatching(PolicyContract):
     overfit_steps = 500
     overfit_to = 0.5  # at t = 0 nothing shows which of the eight actions will come
 
+    def test_it_sees(self):
+        case = type(self)()
+        case.observation_keys, case.goal_keys = ("camera", "velocity"), ("camera",)
+        encoder = {"_target_": "robot_learning.nn.resnet.ResNetEncoder", "channels": 16, "stages": 2}
+        policy = case.make(vision={"encoder": encoder})
+        policy.loss(case.batch(4), torch.Generator().manual_seed(0))[0].backward()
+        eyes = policy.encoder.images.encoders["camera"]
+        assert type(eyes).__name__ == "ResNetEncoder"
+        assert all(weight.grad.abs().sum() > 0 for weight in eyes.parameters())
+
     def test_with_the_true_velocity_one_step_is_enough(self):
         """Towards a single action a, v = (a - x) / (1 - t): at t = 0 one Euler step of length 1 arrives."""
         policy = self.make(steps=1)

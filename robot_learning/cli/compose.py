@@ -70,7 +70,7 @@ def compose(root: str, overrides: Sequence[str] = ()) -> DictConfig:
         choices = _choices(root, [])
         chosen = [_checked_option(loader, item, choices) for item in parsed if _is_group(loader, item)]
         base = hydra.compose(root, chosen)
-        values = [_checked_value(base, item, choices) for item in parsed if not _is_group(loader, item)]
+        values = [line for item in parsed if not _is_group(loader, item) for line in _checked_value(base, item, choices)]
         composed: DictConfig = hydra.compose(root, chosen + values)
         return composed
 
@@ -237,22 +237,25 @@ def _checked_option(loader: ConfigLoader, item: Override, choices: dict[str, str
     return line if group in choices or item.is_add() else f"+{line}"
 
 
-def _checked_value(base: DictConfig, item: Override, choices: dict[str, str]) -> str:
-    """Return a ``key=value`` override as hydra wants it, after checking that the key exists and fits."""
+def _checked_value(base: DictConfig, item: Override, choices: dict[str, str]) -> list[str]:
+    """Return a ``key=value`` override as hydra wants it, after checking that the key exists and fits.
+
+    A mapping with a ``_target_`` takes the place of a whole node: the former target's keys are none of the new one's.
+    """
     line, key = item.input_line or "", item.key_or_group
     if item.is_add() or item.is_force_add() or item.is_delete():
-        return line
+        return [line]
     if item.is_sweep_override():
         raise ConfigError(f"{line}: several values; add --multirun to run them one after the other, or quote them")
     known = _keys(base)
     if key in known:
         _check_type(key, OmegaConf.select(base, key), item.value())
-        return line
+        return [f"~{key}", f"+{line}"] if isinstance(item.value(), dict) and "_target_" in item.value() else [line]
     parent_key, _, name = key.rpartition(".")
     parent = OmegaConf.select(base, parent_key) if parent_key else base
     arguments = _target_arguments(parent)
     if name in arguments:
-        return f"++{line}"
+        return [f"++{line}"]
     elsewhere = {path for path in known if difflib.get_close_matches(name, [path.rpartition(".")[2]], 1, 0.75)}
     beside = {f"{parent_key}.{other}" for other in {*map(str, parent), *arguments}} if isinstance(parent, DictConfig) else set()
     available = {path.removeprefix(".") for path in beside if "._" not in path} or {str(path) for path in base}

@@ -5,7 +5,8 @@ Shape letters used in every docstring of the project:
     b batch   t observed steps   h chunk steps   a action dims   s state dims   g goal dims
     z latent  n rows or samples  y x c image rows, columns, channels
 
-Units are SI: [m], [rad], [s], [rad/s]; quaternions are w x y z; images are uint8 y x c in RGB order.
+Units are SI: [m], [rad], [s], [rad/s]; quaternions are w x y z; images are uint8 y x c in RGB order. Depth images are
+what depth cameras deliver: uint16 y x 1, whole millimetres along the optical axis, 0 where nothing was measured.
 """
 
 from collections.abc import Mapping
@@ -27,7 +28,7 @@ class ArraySpec:
 
     Attributes:
         shape: Shape of one sample, without batch or time axes.
-        dtype: NumPy dtype name, e.g. ``float32``; ``uint8`` with three axes is an image (y x c).
+        dtype: NumPy dtype name, e.g. ``float32``; ``uint8`` with three axes is an image (y x c), ``uint16`` a depth image.
         unit: Unit of every element, e.g. ``rad``; ``mixed`` when ``names`` says it per element.
         names: One name per element of the last axis, or empty.
         low: Smallest allowed value, broadcast to ``shape``; None is unbounded.
@@ -59,8 +60,13 @@ class ArraySpec:
 
     @property
     def is_image(self) -> bool:
-        """Tell whether a sample is an image: uint8 with three axes y x c."""
-        return self.dtype == "uint8" and len(self.shape) == 3
+        """Tell whether a sample is an image: uint8 with three axes y x c, or a depth image."""
+        return (self.dtype == "uint8" and len(self.shape) == 3) or self.is_depth
+
+    @property
+    def is_depth(self) -> bool:
+        """Tell whether a sample is a depth image: uint16 y x 1 [mm]."""
+        return self.dtype == "uint16" and len(self.shape) == 3 and self.shape[-1] == 1
 
     def __eq__(self, other: object) -> bool:
         """Compare all fields, bounds by value."""
@@ -137,7 +143,7 @@ class RobotSpec:
 
     @property
     def image_keys(self) -> tuple[str, ...]:
-        """Return the observation keys that hold images."""
+        """Return the observation keys that hold images, of colour or of depth."""
         return tuple(key for key, spec in self.observation.items() if spec.is_image)
 
     def validate_action(self, action: ArrayLike) -> NDArray[Any]:

@@ -15,6 +15,7 @@ from robot_learning.datasets.stores import DemoStores, open_stores
 from robot_learning.datasets.windows import Windows, WindowSpec
 from robot_learning.evaluation.pages import training_curves
 from robot_learning.evaluation.report import Report
+from robot_learning.nn.vision import ImageEncoder
 from robot_learning.policies.policy import LearnedPolicy, load_policy, read_header
 
 _LOG = logging.getLogger(__name__)
@@ -37,7 +38,7 @@ def inspect_checkpoint(folder: Path, stores: Sequence[str] | None = None, *, see
     report = Report(f"{type(policy).__name__} in {folder}", f"{policy.robot_spec.name}, {policy.spec.control_hz:g} Hz")
     report.add_table("Parts", ["part", "parameters", "share", "trained", "type"], _parts(policy))
     columns = ["input", "from", "shape", "unit", "elements", "mean", "standard deviation"]
-    note = f"Observed steps: {policy.n_obs}. Images are uint8, rows x columns x RGB."
+    note = f"Observed steps: {policy.n_obs}. Images are uint8, rows x columns x RGB; depth is uint16."
     report.add_table("Inputs", columns, _inputs(policy), note)
     columns = ["element", "limits of the robot", "range in the data"]
     note = f"A chunk of {policy.horizon} steps, {policy.horizon / policy.spec.control_hz:.2f} s."
@@ -55,10 +56,11 @@ def inspect_checkpoint(folder: Path, stores: Sequence[str] | None = None, *, see
 
 
 def _parts(policy: LearnedPolicy) -> list[list[Any]]:
-    """Return one row per part and one for all: parameters, share, how many are trained, number type."""
+    """Return one row per part, per image encoder within, and for all: parameters, share, how many are trained, number type."""
     total = sum(value.numel() for value in policy.parameters())
+    eyes = [(name, part) for name, part in policy.named_modules() if isinstance(part, ImageEncoder)]
     rows = []
-    for name, part in [("all", policy), *policy.named_children()]:
+    for name, part in [("all", policy), *policy.named_children(), *eyes]:
         values = list(part.parameters())
         count, trained = (sum(value.numel() for value in some) for some in (values, [v for v in values if v.requires_grad]))
         kinds = ", ".join(sorted({str(value.dtype).removeprefix("torch.") for value in values}))

@@ -23,7 +23,8 @@ from robot_learning.learning.metrics import MetricsLog
 from robot_learning.learning.randomness import keyed_randomness
 from robot_learning.learning.recipe import Recipe
 from robot_learning.learning.trainer import Trainer, TrainerSettings
-from robot_learning.policies.policy import LearnedPolicy, build_policy, start_from
+from robot_learning.nn.parts import settle
+from robot_learning.policies.policy import LearnedPolicy, build_policy, read_header, start_from
 
 
 @dataclass(frozen=True)
@@ -113,9 +114,10 @@ def train_policy(
         raise ConfigError("data.stores: expected at least one store, got none; e.g. data.stores=[runs/play.zarr]")
     with open_stores(data.stores) as stores:
         prepare_run_folder(out, resume, config)
-        policy = _new_policy(policy_config, stores, seed, None if resume else init_from)
+        settled = settle(policy_config, read_header(out / "checkpoints" / "last")["policy"] if resume else None)
+        policy = _new_policy(settled if resume else policy_config, stores, seed, None if resume else init_from)
         loader, validation = window_loaders(policy, stores, data, seed, place)
-        checkpoints = Checkpoints(out / "checkpoints", policy_config, _provenance(stores, data, seed, recipe, command))
+        checkpoints = Checkpoints(out / "checkpoints", settled, _provenance(stores, data, seed, recipe, command))
     learner = Learner(policy.to(place), recipe, steps=steps, seed=seed)
     saved = checkpoints.load_last(learner) if resume and checkpoints.last.exists() else None
     log = MetricsLog(out / "metrics.jsonl", tensorboard=settings.tensorboard, resume_step=learner.step_count)

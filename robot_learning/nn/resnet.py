@@ -8,6 +8,8 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from robot_learning.nn.vision import ImageEncoder, SpatialHead
+
 _GROUP = 16
 """Channels normalised together, as in Diffusion Policy's encoder."""
 
@@ -38,6 +40,40 @@ class ResNet18(nn.Module):
     def forward(self, images: Float[Tensor, "n c y x"]) -> Float[Tensor, "n f p q"]:
         """Return the feature map."""
         out: Tensor = self.blocks(self.stem(images))
+        return out
+
+
+class ResNetEncoder(ImageEncoder):
+    """ResNet-18 with a spatial softmax in place of its average over places, as in Diffusion Policy.
+
+    Args:
+        inputs: Channels of the images.
+        size: Numbers in a vector.
+        channels: Channels of the first stage, see :class:`ResNet18`.
+        stages: Stages, see :class:`ResNet18`.
+        shift: Largest random shift [pixels].
+        far: Depth [m] from which on everything looks equally far.
+    """
+
+    def __init__(
+        self,
+        inputs: int = 3,
+        size: int | None = 64,
+        *,
+        channels: int = 64,
+        stages: int = 4,
+        shift: int = 4,
+        far: float = 2.0,
+    ) -> None:
+        """Make the layers."""
+        super().__init__(size, shift, far)
+        self.trunk = ResNet18(inputs, channels=channels, stages=stages)
+        self.cell_size = self.trunk.channels_out
+        self.head = None if size is None else SpatialHead(self.cell_size, size)
+
+    def maps(self, pixels: Float[Tensor, "n c y x"]) -> Float[Tensor, "n d p q"]:
+        """Return the last feature map."""
+        out: Tensor = self.trunk(2.0 * pixels - 1.0)
         return out
 
 

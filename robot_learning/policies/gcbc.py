@@ -17,8 +17,9 @@ from robot_learning.core.types import Stats
 from robot_learning.nn.denoiser import masked_mean
 from robot_learning.nn.mlp import ResidualMLP
 from robot_learning.nn.normalizer import MinMax
+from robot_learning.nn.parts import build_part
 from robot_learning.nn.transformer import CausalTransformer, init_weights
-from robot_learning.policies.policy import LearnedPolicy, Tensors, build_part
+from robot_learning.policies.policy import LearnedPolicy, Tensors
 from robot_learning.policies.window import WindowEncoder, fitting
 
 
@@ -99,7 +100,7 @@ class GCBC(LearnedPolicy):
         n_obs: Observed steps t.
         horizon: Steps h in a chunk.
         network: ``_target_`` and settings of the trunk.
-        image_features: Size of an encoded image.
+        vision: Settings of :class:`robot_learning.nn.cameras.Cameras`; None: a small encoder for each camera.
         interchangeable: Keys that hold several like objects, see :class:`robot_learning.policies.window.WindowEncoder`.
     """
 
@@ -113,12 +114,12 @@ class GCBC(LearnedPolicy):
         n_obs: int = 1,
         horizon: int = 1,
         network: Mapping[str, Any],
-        image_features: int = 64,
+        vision: Mapping[str, Any] | None = None,
         interchangeable: Mapping[str, int] | None = None,
     ) -> None:
         """Build encoder and trunk."""
         super().__init__(spec, observation_keys, goal_keys, n_obs, horizon)
-        self.encoder = WindowEncoder(spec, statistics, observation_keys, goal_keys, image_features, interchangeable)
+        self.encoder = WindowEncoder(spec, statistics, observation_keys, goal_keys, vision, interchangeable)
         self.actions = MinMax(fitting(statistics, "action", spec.action))
         self.network = build_part(
             network,

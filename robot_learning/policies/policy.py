@@ -6,7 +6,6 @@ installed extension (and its parts networks of theirs: a function is never calle
 """
 
 import hashlib
-import importlib
 import json
 import os
 import shutil
@@ -24,9 +23,9 @@ from torch import Tensor, nn
 
 from robot_learning.core.arguments import check_arguments
 from robot_learning.core.errors import CheckpointError, ConfigError, RobotLearningError, SpecMismatch, UnknownName
-from robot_learning.core.extensions import ours
 from robot_learning.core.spec import RobotSpec
 from robot_learning.core.types import Stats
+from robot_learning.nn.parts import build_part, part_class, settle
 from robot_learning.policies.window import checked_tensors
 
 FORMAT = 1
@@ -181,19 +180,6 @@ class LearnedPolicy(nn.Module, ABC):
         return array
 
 
-def build_part(config: Mapping[str, Any], kind: type[nn.Module] = nn.Module, /, **given: Any) -> Any:
-    """Return an object of the class ``config["_target_"]``, made from the config's other keys and ``given``.
-
-    Raises:
-        ConfigError: The target is missing, not ours, does not exist, or is no class derived from ``kind``.
-        UnknownName: A key that the target does not take; the message names the nearest ones.
-    """
-    target = _class(config, kind)
-    arguments = {key: value for key, value in config.items() if key != "_target_"}
-    check_arguments(target, [*arguments, *given], what=str(config["_target_"]).rsplit(".", 1)[-1])
-    return target(**arguments, **given)
-
-
 def build_policy(config: Mapping[str, Any], spec: RobotSpec, statistics: Mapping[str, Stats]) -> LearnedPolicy:
     """Return a new policy for a robot, its normalisers set from the statistics of the training data."""
     policy: LearnedPolicy = build_part(config, LearnedPolicy, spec=spec, statistics=statistics)
@@ -211,7 +197,7 @@ def save_policy(folder: Path | str, policy: LearnedPolicy, config: Mapping[str, 
     Args:
         folder: Made when it is not there.
         policy: Built by :func:`build_policy`.
-        config: ``_target_`` and keyword arguments it was built with.
+        config: ``_target_`` and keyword arguments it was built with; what must be is settled (:mod:`robot_learning.nn.parts`).
         provenance: Where it comes from: stores and fingerprints, step, version; JSON-ready.
     """
     folder = Path(folder)
@@ -224,7 +210,7 @@ def save_policy(folder: Path | str, policy: LearnedPolicy, config: Mapping[str, 
         safetensors.torch.save_file(weights, draft / "weights.safetensors")
         header = {
             "format": FORMAT,
-            "policy": dict(config),
+            "policy": settle(config),
             "spec": policy.robot_spec.to_json(),
             "statistics": {key: stats.to_json() for key, stats in policy.statistics.items()},
             "sha256": hashlib.sha256((draft / "weights.safetensors").read_bytes()).hexdigest(),
@@ -252,7 +238,7 @@ def load_policy(folder: Path | str, device: str = "cpu", **overrides: Any) -> Le
     folder = Path(folder)
     header = read_header(folder)
     try:
-        target = _class(header["policy"], LearnedPolicy)
+        target = part_class(header["policy"], LearnedPolicy)
     except ConfigError as error:
         raise CheckpointError(f"{folder / 'policy.json'}: {error}") from error
     check_arguments(target, overrides, what=f"policy {target.__name__}", complete=False)
@@ -325,24 +311,3 @@ def _fill(policy: nn.Module, weights: dict[str, Any], folder: Path) -> None:
             f"unexpected {extra[:3]}, other shapes {shapes[:3]}"
         )
     policy.load_state_dict(weights)
-
-
-def _class(config: Any, kind: type[nn.Module]) -> type[nn.Module]:
-    """Return the class that a config names, imported but not called; raises :class:`ConfigError` unless it is a ``kind``."""
-    if not isinstance(config, Mapping):
-        raise ConfigError(f"expected a mapping with _target_, got {config!r}")
-    target = _resolve(config.get("_target_"))
-    if not isinstance(target, type) or not issubclass(target, kind):
-        raise ConfigError(f"_target_: expected a class derived from {kind.__name__}, got {config['_target_']}")
-    return target
-
-
-def _resolve(target: Any) -> Any:
-    """Return what a dotted name means, if it is ours."""
-    if not isinstance(target, str) or not ours(target):
-        raise ConfigError(f"_target_: expected a name in robot_learning or an installed extension, got {target!r}")
-    module, _, name = target.rpartition(".")
-    try:
-        return getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError) as error:
-        raise ConfigError(f"_target_: {target} does not exist ({error})") from error

@@ -9,19 +9,20 @@ from jaxtyping import Float
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from robot_learning.core.arguments import check_arguments
 from robot_learning.core.errors import ConfigError, SpecMismatch, UnknownName
 from robot_learning.core.spec import ArraySpec, RobotSpec
 from robot_learning.core.types import Stats
+from robot_learning.nn.cameras import Cameras
 from robot_learning.nn.normalizer import Standardize
 from robot_learning.nn.objects import ObjectPool
-from robot_learning.nn.vision import ImageEncoder
 
 _REACH = 10.0
 """Standardised inputs are clamped to this many standard deviations: far outside the data nothing was learned anyway."""
 
 
 class WindowEncoder(nn.Module):
-    """Standardise and join low-dimensional keys; encode images, each camera with its own encoder.
+    """Standardise and join low-dimensional keys; encode images.
 
     A goal goes through the normaliser and the image encoder of the observation of the same name.
 
@@ -30,7 +31,7 @@ class WindowEncoder(nn.Module):
         statistics: Statistics of every observation key.
         observation_keys: Keys of the observation to use, in order.
         goal_keys: Keys of the goal to use, in order; empty for no goal.
-        image_features: Size of an image's vector.
+        vision: Settings of :class:`robot_learning.nn.cameras.Cameras`; None: a small encoder for each camera.
         interchangeable: Keys that hold several like objects one after the other, with their number, e.g.
             ``{"block_position": 3}``. They are pooled by attention, so that like things are treated alike whatever their order.
         pools: Make the pool of :meth:`relate`; False for policies that pool :meth:`object_columns` in networks of their own.
@@ -45,7 +46,7 @@ class WindowEncoder(nn.Module):
         statistics: Mapping[str, Stats],
         observation_keys: Sequence[str],
         goal_keys: Sequence[str],
-        image_features: int = 64,
+        vision: Mapping[str, Any] | None = None,
         interchangeable: Mapping[str, int] | None = None,
         *,
         pools: bool = True,
@@ -68,11 +69,11 @@ class WindowEncoder(nn.Module):
                 )
         if len(set(self._objects.values())) > 1:
             raise ConfigError(f"interchangeable: expected one number of objects for all keys, got {self._objects}")
-        images = [key for key in used if spec.observation[key].is_image]
-        self.images = nn.ModuleDict({key: ImageEncoder(image_features) for key in images})
-        low = [key for key in used if key not in images]
+        check_arguments(Cameras, ("specs", "observation_keys", "goal_keys", *(vision or {})), what="vision")
+        self.images = Cameras(self._specs, self.observation_keys, self.goal_keys, **(vision or {}))
+        low = [key for key in used if key not in self.images.sizes]
         self.scales = nn.ModuleDict({key: Standardize(fitting(statistics, key, self._specs[key])) for key in low})
-        self.sizes = {key: image_features if key in images else int(np.prod(self._specs[key].shape)) for key in used}
+        self.sizes = {key: int(np.prod(self._specs[key].shape)) for key in low} | self.images.sizes
         self.observation_size = sum(self.sizes[key] for key in self.observation_keys)
         self.goal_size = sum(self.sizes[key] for key in self.goal_keys)
         self.pool = self._object_pool() if self._objects and pools else None
@@ -90,7 +91,7 @@ class WindowEncoder(nn.Module):
 
     def observe(self, observation: Mapping[str, Tensor], generator: torch.Generator | None = None) -> Float[Tensor, "b t s"]:
         """Return one vector per observed step; a generator switches image augmentation on."""
-        return torch.cat([self._encode(key, observation[key], generator) for key in self.observation_keys], dim=-1)
+        return torch.cat([self._encode(key, observation, generator) for key in self.observation_keys], dim=-1)
 
     def see(
         self, observation: Mapping[str, Tensor], goal: Mapping[str, Tensor] | None, generator: torch.Generator | None = None
@@ -110,8 +111,8 @@ class WindowEncoder(nn.Module):
 
     def aim(self, goal: Mapping[str, Tensor], generator: torch.Generator | None = None) -> Float[Tensor, "b g"]:
         """Return one vector per goal."""
-        encoded = [self._encode(key, goal[key].unsqueeze(1), generator) for key in self.goal_keys]
-        return torch.cat(encoded, dim=-1).squeeze(1)
+        once = {key: goal[key].unsqueeze(1) for key in self.goal_keys}
+        return torch.cat([self._encode(key, once, generator) for key in self.goal_keys], dim=-1).squeeze(1)
 
     def object_columns(self, keys: Sequence[str]) -> list[list[int]]:
         """Return which columns of the joined vector of ``keys`` belong to each like object; empty where there are none."""
@@ -128,12 +129,11 @@ class WindowEncoder(nn.Module):
         paired = [pair for key in shared for pair in zip(places["state"][key], places["goal"][key], strict=True)]
         return ObjectPool(columns["state"], columns["goal"], paired, state_size=self.observation_size, goal_size=self.goal_size)
 
-    def _encode(self, key: str, values: Tensor, generator: torch.Generator | None) -> Float[Tensor, "b t f"]:
-        batch, steps = values.shape[:2]
-        if key in self.images:
-            encoded: Tensor = self.images[key](values.flatten(0, 1), generator).view(batch, steps, -1)
+    def _encode(self, key: str, values: Mapping[str, Tensor], generator: torch.Generator | None) -> Float[Tensor, "b t f"]:
+        if key in self.images.sizes:
+            encoded: Tensor = self.images(key, values, generator)
             return encoded
-        scaled: Tensor = self.scales[key](values.reshape(batch, steps, -1).float())
+        scaled: Tensor = self.scales[key](values[key].flatten(2).float())
         return scaled.clamp(-_REACH, _REACH)
 
 
@@ -176,7 +176,7 @@ def checked_tensors(
     wrong: list[str] = []
     for key, spec in specs.items():
         axes = spec.shape if steps is None else (steps, *spec.shape)
-        wrong += mismatches(arrays, key, axes, batch, image=spec.is_image)
+        wrong += mismatches(arrays, key, axes, batch, image=spec.dtype if spec.is_image else None)
         if batch is None and key in arrays:
             batch = next(iter(np.shape(arrays[key])), None)
     if wrong:
@@ -185,7 +185,7 @@ def checked_tensors(
 
 
 def mismatches(
-    arrays: Mapping[str, NDArray[Any]], key: str, axes: Sequence[int], batch: int | None, *, image: bool = False
+    arrays: Mapping[str, NDArray[Any]], key: str, axes: Sequence[int], batch: int | None, *, image: str | None = None
 ) -> list[str]:
     """Return what is wrong with ``arrays[key]``, in at most one line.
 
@@ -194,7 +194,7 @@ def mismatches(
         key: Its name.
         axes: Sizes wanted of all axes but the first.
         batch: Size wanted of the first; None for any.
-        image: Bytes are wanted, as cameras give them, not numbers of any kind.
+        image: Whole numbers of this dtype are wanted, as cameras give them, not numbers of any kind.
     """
     if key not in arrays:
         return [f"{key!r}: missing; available: {', '.join(arrays) or 'none'}"]
@@ -202,8 +202,9 @@ def mismatches(
     if array.shape[1:] != tuple(axes) or array.ndim == 0 or batch not in (None, len(array)):
         wanted = ", ".join(map(str, ("b" if batch is None else batch, *axes)))
         return [f"{key!r}: expected shape ({wanted}), got {array.shape}"]
-    if image and array.dtype != np.uint8:
-        return [f"{key!r}: expected uint8 pixels from 0 to 255, got {array.dtype}"]
+    if image and array.dtype != image:
+        wanted = "uint8 pixels from 0 to 255" if image == "uint8" else f"{image} millimetres"
+        return [f"{key!r}: expected {wanted}, got {array.dtype}"]
     return [] if array.dtype.kind in "biuf" else [f"{key!r}: expected numbers, got {array.dtype}"]
 
 

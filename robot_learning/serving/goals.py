@@ -102,7 +102,7 @@ def _from_json(path: Path) -> dict[str, Any]:
 
 
 def _from_image(path: Path, spec: RobotSpec, keys: Iterable[str]) -> dict[str, Any]:
-    images = [key for key in keys if key in spec.image_keys]
+    images = [key for key in keys if key in spec.image_keys and not spec.observation[key].is_depth]
     if len(images) != 1:
         raise ConfigError(
             f"goal {path}: expected a policy with one goal image, got {images or 'none'}; name the keys in a .npz file instead"

@@ -101,7 +101,7 @@ def random_input(policy: LearnedPolicy, rng: np.random.Generator) -> tuple[dict[
     def draw(key: str, spec: ArraySpec, *steps: int) -> np.ndarray[Any, Any]:
         shape = (1, *steps, *spec.shape)
         if spec.is_image:
-            return rng.integers(0, 256, shape, dtype=np.uint8)
+            return rng.integers(0, np.iinfo(spec.dtype).max, shape, dtype=spec.dtype, endpoint=True)
         stats = policy.statistics[key]
         mean, std = (np.asarray(value).reshape(spec.shape) for value in (stats.mean, stats.std))
         return (mean + std * rng.normal(size=shape)).astype(np.float32)

@@ -14,7 +14,15 @@ from numpy.typing import NDArray
 from robot_learning.core.errors import CheckpointError, MissingExtra, RobotLearningError, SpecMismatch
 from robot_learning.core.spec import RobotSpec
 
-_TYPES = {"tensor(float)": np.float32, "tensor(int64)": np.int64, "tensor(uint8)": np.uint8, "tensor(bool)": np.bool_}
+_TYPES = {
+    "tensor(float)": np.float32,
+    "tensor(int64)": np.int64,
+    "tensor(uint8)": np.uint8,
+    "tensor(uint16)": np.uint16,
+    "tensor(bool)": np.bool_,
+}
+_PIXELS = (np.uint8, np.uint16)
+"""Colours and millimetres: numbers of another kind would have another meaning."""
 
 
 class OnnxPolicy:
@@ -99,7 +107,7 @@ class OnnxPolicy:
         if name not in given:
             raise SpecMismatch(f"{name}: missing; given: {', '.join(sorted(given))}")
         value = np.asarray(given[name])
-        if value.shape != shape or (dtype == np.uint8) != (value.dtype == np.uint8):
+        if value.shape != shape or (dtype != value.dtype and (dtype in _PIXELS or value.dtype in _PIXELS)):
             raise SpecMismatch(f"{name}: expected {np.dtype(dtype).name} {shape}, got {value.dtype} {value.shape}")
         return np.ascontiguousarray(value, dtype)
 

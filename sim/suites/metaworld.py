@@ -17,6 +17,7 @@ from robot_learning.core.arguments import check_arguments
 from robot_learning.core.errors import ConfigError, MissingExtra, NotConnected, SafetyStop, SpecMismatch, UnknownName
 from robot_learning.core.spec import ArraySpec, RobotSpec
 from robot_learning.core.types import Action, Goal, Observation, Trial
+from robot_learning.sim.views import View, observed_views, view_specs
 
 CONTROL_HZ = 80.0
 """Five physics steps of 2.5 ms."""
@@ -43,25 +44,17 @@ _ACTION = ArraySpec(
 
 
 @dataclass(frozen=True)
-class Camera:
-    """A camera to observe from.
+class Camera(View):
+    """A camera to observe from, one of :data:`CAMERAS`."""
 
-    Attributes:
-        name: One of :data:`CAMERAS`; the observation key is ``<name>_rgb``.
-        width: Columns of the image.
-        height: Rows of the image.
-    """
-
-    name: str
     width: int = 128
     height: int = 128
 
     def __post_init__(self) -> None:
         """Check name and size."""
+        super().__post_init__()
         if self.name not in CAMERAS:
             raise UnknownName("metaworld camera", self.name, CAMERAS)
-        if min(self.width, self.height) < 1:
-            raise ConfigError(f"camera {self.name!r}: expected at least 1 x 1 pixel, got {self.width} x {self.height}")
 
 
 class MetaWorldRobot:
@@ -76,8 +69,7 @@ class MetaWorldRobot:
         """Keep the settings; nothing of Meta-World is imported yet."""
         self._task = task
         self._cameras = tuple(_camera(camera) for camera in cameras)
-        images = {f"{one.name}_rgb": ArraySpec((one.height, one.width, 3), "uint8", "rgb") for one in self._cameras}
-        self.spec = RobotSpec({**_STATE, **images}, _ACTION, CONTROL_HZ, f"metaworld {task}")
+        self.spec = RobotSpec(_STATE | view_specs(self._cameras), _ACTION, CONTROL_HZ, f"metaworld {task}")
         self._env: Any = None
         self._ready, self._success, self._now = False, 0.0, 0.0
         self._renderers: dict[tuple[int, int], mujoco.Renderer] = {}
@@ -134,10 +126,7 @@ class MetaWorldRobot:
             "success": np.array([self._success], np.float32),
             "time": now,
         }
-        for camera in self._cameras:
-            observation[f"{camera.name}_rgb"] = self.render(camera.name, camera.width, camera.height)
-            observation[f"time/{camera.name}_rgb"] = now
-        return observation
+        return observation | observed_views(self._cameras, self._look, self._now, UPSIDE_DOWN)
 
     def apply(self, action: Action) -> Action:
         """Send one action, advance one control period, and return the action after clipping to its limits.
@@ -159,6 +148,10 @@ class MetaWorldRobot:
 
     def render(self, camera: str, width: int, height: int) -> NDArray[np.uint8]:
         """Return an RGB image, uint8 ``[height, width, 3]``, the right way up."""
+        image: NDArray[np.uint8] = self._look(camera, width, height).render()
+        return np.ascontiguousarray(image[::-1, ::-1]) if camera in UPSIDE_DOWN else image
+
+    def _look(self, camera: str, width: int, height: int) -> mujoco.Renderer:
         env = self._running()
         renderer = self._renderers.get((width, height))
         if renderer is None:
@@ -166,8 +159,7 @@ class MetaWorldRobot:
             env.model.vis.global_.offheight = max(height, env.model.vis.global_.offheight)
             renderer = self._renderers[width, height] = mujoco.Renderer(env.model, height, width)
         renderer.update_scene(env.data, camera)
-        image: NDArray[np.uint8] = renderer.render()
-        return np.ascontiguousarray(image[::-1, ::-1]) if camera in UPSIDE_DOWN else image
+        return renderer
 
     def _running(self) -> Any:
         if not self._ready:

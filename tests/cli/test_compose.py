@@ -41,6 +41,16 @@ def test_overrides_choose_groups_and_set_values():
     assert list(config.policy.observation_keys) == list(config.data.observation_keys)
 
 
+def test_a_mapping_with_a_target_takes_the_place_of_the_whole_node():
+    new = "{_target_: robot_learning.nn.pretrained.PretrainedEncoder, source: models/dinov2, mode: lora}"
+    config = compose("train", [f"policy.vision.encoder={new}", "policy.vision.depth={static_rgb: static_depth}"])
+    assert set(config.policy.vision.encoder) == {"_target_", "source", "mode"}
+    assert config.policy.vision.depth == {"static_rgb": "static_depth"}
+    assert config.policy.vision.shared is False
+    merged = compose("train", ["policy=beso", "policy.network={layers: 2}"])
+    assert (merged.policy.network.layers, merged.policy.network.width) == (2, 240)
+
+
 def test_one_task_of_a_suite_is_named_after_a_slash():
     config = compose("evaluate", ["task=play_table/open_drawer"])
     assert config == compose("evaluate", ["task=play_table", "task.tasks=[open_drawer]"])

@@ -47,7 +47,7 @@ def test_stats(path, capsys):
     assert data(["stats", str(path), str(path)]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].split() == ["key", "mean", "std", "low", "q01", "q99", "high"]
-    assert len(lines) == 1 + 3 + 1 + 4 + 3 + 2
+    assert len(lines) == 1 + 3 + 1 + 4 + 3 + 1 + 2
     assert lines[1].startswith("joint_position[a]")
     assert data(["stats", str(path), "--json"]) == 0
     stats = json.loads(capsys.readouterr().out)["joint_position"]

@@ -11,6 +11,7 @@ from omegaconf import OmegaConf
 from safetensors.torch import load_file
 
 from robot_learning.cli.main import main
+from robot_learning.policies.policy import load_policy
 
 COLLECT = ("minutes=0.2", "episode_seconds=4", "seed=0", "workers=0")
 TRAIN = ("policy=beso_mlp", "learner=quickstart", "policy.network.width=16", "data.batch_size=8", "threads=1", "steps=400")
@@ -94,3 +95,21 @@ def test_a_decoder_is_trained_on_the_encoder_of_another_run(store, tmp_path, cap
     assert (same, changed) == ({"encoder", "target", "predictor", "actions"}, {"decoder"})
     assert main([*command, "policy.encoder.width=16", f"init_from={pretrained}", f"out={tmp_path / 'other'}"]) == 2
     assert "not the weights of this policy" in capfd.readouterr().err
+
+
+def test_depth_is_recorded_trained_on_and_needed(tmp_path, capfd):
+    """From the simulated camera through the store to the encoder; a robot without depth is refused."""
+    cameras = "task.cameras=[{name: static, width: 24, height: 24, depth: true}]"
+    plain = cameras.replace(", depth: true", "")
+    play, out = tmp_path / "play.zarr", tmp_path / "run"
+    assert main(["collect", f"out={play}", "minutes=0.03", "episode_seconds=1", "workers=0", cameras]) == 0
+    keys = ("data.observation_keys=[static_rgb,static_depth,ee_pose]", "data.goal_keys=[static_rgb,static_depth]")
+    pair = "policy.vision.depth={static_rgb: static_depth}"
+    small = ("data=play_images", "data.batch_size=4", "policy.network.width=32", "steps=2", "threads=1")
+    assert main(["train", *small, *keys, pair, f"data.stores=[{play}]", f"out={out}"]) == 0
+    policy = load_policy(out / "checkpoints/last")
+    weights = policy.encoder.images.encoders["static_rgb"].state_dict()
+    assert weights["stages.0.weight"].shape[1] == 4
+    checkpoint = f"checkpoint={out / 'checkpoints/last'}"
+    assert main(["evaluate", checkpoint, plain, "per_task=1", f"out={tmp_path / 'evaluation'}"]) == 2
+    assert "observation 'static_depth': missing" in capfd.readouterr().err

@@ -16,7 +16,11 @@ STATE_SPEC = RobotSpec(
     name="toy",
 )
 IMAGE_SPEC = RobotSpec(
-    observation={**STATE_SPEC.observation, "camera": ArraySpec((12, 16, 3), "uint8", "rgb")},
+    observation={
+        **STATE_SPEC.observation,
+        "camera": ArraySpec((12, 16, 3), "uint8", "rgb"),
+        "depth": ArraySpec((12, 16, 1), "uint16", "mm"),
+    },
     action=STATE_SPEC.action,
     control_hz=10.0,
     name="toy",
@@ -36,6 +40,8 @@ def make_episode(spec=STATE_SPEC, steps=7, *, seed=0, last_observation=True, str
     for key, array in spec.observation.items():
         if array.is_image:
             observation[key] = np.stack([smooth_image(seed + 0.1 * row, array.shape) for row in range(rows)])
+            if array.is_depth:
+                observation[key] = observation[key].astype(np.uint16) * 17  # up to 3.9 m, beyond what a byte holds
         elif array.dtype == "bool":
             observation[key] = rng.random((rows, *array.shape)) > 0.5
         else:

@@ -21,9 +21,10 @@ def store(tmp_path):
     return DemoStore.open(tmp_path / "demos.zarr")
 
 
-def test_frames_are_those_that_zarr_reads(store):
-    expected = store.read("camera", 0, store.n_rows)
-    files = FrameFiles(store, "camera")
+@pytest.mark.parametrize("key", ["camera", "depth"])
+def test_frames_are_those_that_zarr_reads(store, key):
+    expected = store.read(key, 0, store.n_rows)
+    files = FrameFiles(store, key)
     np.testing.assert_array_equal(files.load([(0, store.n_rows)]), expected)
     np.testing.assert_array_equal(files.load([(300, 310), (2, 5)]), expected[[*range(300, 310), 2, 3, 4]])
     rows = np.random.default_rng(0).integers(0, store.n_rows, (40, 3))

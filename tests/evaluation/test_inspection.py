@@ -35,6 +35,19 @@ def save(case, folder, stores, **changes):
     return policy
 
 
+def test_image_encoders_have_a_row_of_their_own(store, tmp_path):
+    """ResNet-18's first stage alone, see test_resnet.py for the whole; the projection is of 2 x 8 coordinates to 12."""
+    case = GCBCPerceptron()
+    case.observation_keys = ("camera", "velocity")
+    encoder = {"_target_": "robot_learning.nn.resnet.ResNetEncoder", "channels": 8, "stages": 1, "size": 12}
+    save(case, tmp_path, [store], vision={"encoder": encoder})
+    page = inspect_checkpoint(tmp_path).write(tmp_path / "page").read_text()
+    convolutions, norms = 3 * 8 * 49 + 4 * 8 * 8 * 9, 5 * 2 * 8
+    count = convolutions + norms + (2 * 8 * 12 + 12) + 2 * 12
+    assert "encoder.images.encoders.camera (ResNetEncoder)" in page
+    assert f"{count:,}" in page
+
+
 @pytest.mark.parametrize("case", [BESOTransformer(), DiffusionPolicy()], ids=["beso", "diffusion"])
 def test_a_trace_ends_with_the_answer(case):
     policy = case.make()

@@ -5,6 +5,7 @@ import shutil
 
 import numpy as np
 import pytest
+import torch
 
 from robot_learning.core.errors import CheckpointError, ConfigError, Diverged
 from robot_learning.core.types import Episode
@@ -12,7 +13,9 @@ from robot_learning.datasets.store import DemoStore
 from robot_learning.learning.recipe import Recipe
 from robot_learning.learning.trainer import TrainerSettings
 from robot_learning.learning.training import DataSettings, train_policy
+from robot_learning.policies.policy import load_policy
 from tests.contracts.policy import SPEC
+from tests.nn.tiny_models import ENCODER, save_tiny
 from tests.policies import test_policies
 
 BESO, GCBC = test_policies.TestBESOPerceptron, test_policies.TestGCBCPerceptron
@@ -69,6 +72,26 @@ def test_stopped_and_resumed_is_bit_for_bit_straight_through(store, tmp_path, ca
     resumed = train(store, tmp_path / "parts", 6, case, resume=True)
     assert resumed.steps == 6
     assert files(resumed.checkpoint) == files(straight.checkpoint)
+
+
+def test_a_pretrained_encoder_is_taken_from_its_source_once(store, tmp_path):
+    """The run resumes, and its checkpoint loads, where the source is gone; LoRA leaves the published weights as they were."""
+    published = save_tiny("dinov2", tmp_path / "source").state_dict()
+    case = GCBC()
+    case.observation_keys, case.goal_keys = ("camera", "velocity"), ("camera",)
+    encoder = {"_target_": ENCODER, "source": str(tmp_path / "source"), "mode": "lora", "rank": 2}
+    config, options = case.full_config(vision={"encoder": encoder}), {"settings": QUIET, "recipe": RECIPE, "seed": 3}
+    data = DataSettings([store], goal_range=(1, 8), batch_size=8, validation=0.25)
+    train_policy(config, data, tmp_path / "run", steps=2, device="cpu", **options)
+    shutil.rmtree(tmp_path / "source")
+    result = train_policy(config, data, tmp_path / "run", steps=4, device="cpu", resume=True, **options)
+    trained = load_policy(result.checkpoint).encoder.images.encoders["camera"].model.state_dict()
+    kept = {name.replace(".base_layer", ""): weight for name, weight in trained.items() if "lora_" not in name}
+    assert set(kept) == set(published)
+    assert all(torch.equal(kept[name], weight) for name, weight in published.items())
+    assert all(weight.abs().sum() > 0 for name, weight in trained.items() if "lora_B" in name), "which began at zero"
+    with pytest.raises(ConfigError, match="expected a folder or a hub id"):
+        train_policy(config, data, tmp_path / "other", steps=2, device="cpu", **options)
 
 
 def stop_after(store, out, steps, case):

@@ -1,4 +1,4 @@
-"""Denoiser, averages, normalisers, transformer and vision against numbers worked out by hand or by SciPy."""
+"""Denoiser, averages, normalisers and transformer against numbers worked out by hand or by SciPy."""
 
 import math
 
@@ -15,7 +15,6 @@ from robot_learning.nn.denoiser import denoise, denoising_loss, karras_scalings,
 from robot_learning.nn.ema import EMA
 from robot_learning.nn.normalizer import MinMax, Standardize
 from robot_learning.nn.transformer import CausalTransformer
-from robot_learning.nn.vision import ImageEncoder, random_shift, spatial_softmax
 
 
 def stats(low, high, mean=None, std=None):
@@ -121,27 +120,3 @@ def test_the_transformer_sees_no_later_token():
     before, after = trunk(tokens), trunk(changed)
     torch.testing.assert_close(before[:, :4], after[:, :4])
     assert not torch.allclose(before[:, 4:], after[:, 4:])
-
-
-def test_spatial_softmax_finds_the_peak():
-    maps = torch.zeros(1, 1, 5, 9)
-    maps[0, 0, 1, 6] = 50.0
-    torch.testing.assert_close(spatial_softmax(maps), torch.tensor([[0.5, -0.5]]), atol=1e-4, rtol=0)
-
-
-def test_a_shift_moves_the_whole_image():
-    images = torch.arange(2 * 1 * 8 * 8).float().view(2, 1, 8, 8)
-    moved = random_shift(images, 2, torch.Generator().manual_seed(3))
-    for before, after in zip(images[:, 0], moved[:, 0], strict=True):
-        step = after[4, 4] - before[4, 4]
-        dy, dx = divmod(int(step) + 4, 8)
-        dx -= 4
-        torch.testing.assert_close(after[3:5, 3:5], before[3 + dy : 5 + dy, 3 + dx : 5 + dx])
-
-
-def test_images_become_vectors_and_training_shifts_them():
-    torch.manual_seed(0)
-    encoder = ImageEncoder(12)
-    images = torch.randint(0, 255, (3, 32, 40, 3), dtype=torch.uint8)
-    assert encoder(images).shape == (3, 12)
-    assert not torch.allclose(encoder(images), encoder(images, torch.Generator().manual_seed(1)))

@@ -13,6 +13,7 @@ from robot_learning.policies.act.networks import Posterior, divergence, sizes_of
 from robot_learning.runtime.actors import ChunkedActor
 from tests.contracts.policy import STATISTICS, PolicyContract
 
+RESNET = "robot_learning.nn.resnet.ResNetEncoder"
 SIZES = {"layers": 1, "heads": 2, "feedforward": 64, "dropout": 0.0}
 
 
@@ -22,7 +23,7 @@ class ACTContract(PolicyContract):
         "latent": 4,
         "encoder": {"width": 32, **SIZES},
         "decoder": SIZES,
-        "vision": {"channels": 16, "stages": 2, "shift": 0},
+        "vision": {"encoder": {"_target_": RESNET, "channels": 16, "stages": 2, "shift": 0}},
     }
     n_obs = 1
     overfit_steps = 120
@@ -104,8 +105,8 @@ class TestACT(ACTContract):
     def test_sizes_and_keys_that_do_not_fit_are_named(self):
         with pytest.raises(UnknownName, match="layer"):
             self.make(encoder={"width": 32, "layer": 2})
-        with pytest.raises(UnknownName, match="stages"):
-            self.make(vision={"stage": 2})
+        with pytest.raises(UnknownName, match="shared"):
+            self.make(vision={"shard": True})
         with pytest.raises(ConfigError, match="expected the encoder's 32, got 16"):
             self.make(decoder={**SIZES, "width": 16})
         with pytest.raises(ConfigError, match="at least one that is no image"):

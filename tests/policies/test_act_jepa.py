@@ -11,6 +11,7 @@ from robot_learning.nn.positions import sine_positions
 from robot_learning.policies.policy import load_policy, save_policy, start_from
 from tests.contracts.policy import PolicyContract
 
+RESNET = "robot_learning.nn.resnet.ResNetEncoder"
 SIZES = {"layers": 1, "heads": 2, "feedforward": 64, "dropout": 0.0}
 
 
@@ -20,7 +21,7 @@ class ACTJEPAContract(PolicyContract):
         "encoder": {"width": 32, "bias": False, **SIZES},
         "predictor": {"width": 16, **SIZES},
         "decoder": SIZES,
-        "vision": {"channels": 16, "stages": 2, "shift": 0},
+        "vision": {"encoder": {"_target_": RESNET, "channels": 16, "stages": 2, "shift": 0}},
     }
     n_obs = 1
     overfit_steps = 120

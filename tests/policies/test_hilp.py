@@ -184,7 +184,7 @@ class TestHILP(PolicyContract):
         policy = case.make().train()
         loss, _ = policy.loss(case.batch(4), torch.Generator().manual_seed(0))
         loss.backward()
-        assert any(float(p.grad.abs().sum()) > 0 for p in policy.encoder.images["camera"].parameters())
+        assert any(float(p.grad.abs().sum()) > 0 for p in policy.encoder.images.encoders["camera"].parameters())
         one, other = (case.act(policy.eval(), case.window(2), case.goal(2, seed=seed)) for seed in (0, 9))
         assert not np.allclose(one, other)
 

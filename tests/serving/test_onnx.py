@@ -18,6 +18,7 @@ from robot_learning.policies.policy import build_policy, save_policy
 from robot_learning.serving.onnx_export import export_onnx, random_input
 from robot_learning.serving.onnx_policy import OnnxPolicy
 from robot_learning.sim.robot import PlayTableRobot
+from tests.nn.tiny_models import ENCODER, save_tiny
 from tests.policies.test_act import TestACTFromImages as ACTFromImages
 from tests.policies.test_act_jepa import TestACTJEPA as JointACT
 from tests.policies.test_diffusion_policy import TestDiffusionPolicy as DiffusionPolicy
@@ -27,6 +28,12 @@ from tests.policies.test_policies import TestBESOPerceptron as BESOPerceptron
 from tests.policies.test_policies import TestBESOTransformer as BESOTransformer
 from tests.policies.test_policies import TestGCBCPerceptron as GCBCPerceptron
 
+
+class GCBCFromImages(GCBCPerceptron):
+    observation_keys = ("camera", "velocity")
+    goal_keys = ("camera",)
+
+
 CASES = {
     "beso": (BESOTransformer(), {"goal_dropout": 0.1, "guidance": 1.5, "sampler": "dpmpp_2m"}),
     "gcbc": (GCBCPerceptron(), {}),
@@ -35,6 +42,7 @@ CASES = {
     "images": (PlayLMPFromImages(), {}),
     "act": (ACTFromImages(), {}),
     "act_jepa": (JointACT(), {}),
+    "dinov2": (GCBCFromImages(), {}),
 }
 
 
@@ -42,6 +50,10 @@ CASES = {
 def pair(request, tmp_path_factory):
     """A policy, and the file it was exported to."""
     case, changes = CASES[request.param]
+    if request.param == "dinov2":
+        source = tmp_path_factory.mktemp("source")
+        save_tiny("dinov2", source)
+        changes = {"vision": {"encoder": {"_target_": ENCODER, "source": str(source), "mode": "lora"}}}
     policy = case.make(**changes)
     path = tmp_path_factory.mktemp("onnx") / "policy.onnx"
     return policy, path, export_onnx(policy, path, {"step": 3})

@@ -7,7 +7,7 @@ from robot_learning.core.types import Stats
 
 def statistics_of(spec):
     """Return statistics of values spread evenly over [-1, 1] (images: 0 to 255 per channel)."""
-    sizes = {key: 3 if array.is_image else int(np.prod(array.shape)) for key, array in spec.observation.items()}
+    sizes = {key: array.shape[-1] if array.is_image else int(np.prod(array.shape)) for key, array in spec.observation.items()}
     sizes["action"] = spec.action.shape[0]
     made = {}
     for key, size in sizes.items():

@@ -91,6 +91,22 @@ def test_quaternions_are_turned_where_scipy_made_them():
 
 
 @needs_metaworld
+def test_depth_is_how_far_the_middle_ray_goes():
+    import mujoco
+
+    robot = MetaWorldRobot("door-open", [{"name": "corner2", "width": 33, "height": 33, "depth": True}])
+    robot.connect()
+    observation = robot.reset(seed=0)
+    RobotContract().check_observation(robot.spec, observation)
+    model, data = robot._env.model, robot._env.data
+    camera, shown = data.camera("corner2"), np.array([1, 1, 1, 0, 0, 0], np.uint8)
+    forward = -camera.xmat.reshape(3, 3)[:, 2]
+    far = mujoco.mj_ray(model, data, camera.xpos, forward, shown, 1, -1, np.zeros(1, np.int32))
+    assert observation["corner2_depth"][16, 16, 0] == pytest.approx(1000 * far, abs=5)
+    robot.close()
+
+
+@needs_metaworld
 def test_pictures_are_the_right_way_up():
     """A camera whose own upward axis points down in the world shows everything upside down."""
     robot = MetaWorldRobot("door-open")

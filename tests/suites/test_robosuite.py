@@ -173,7 +173,7 @@ def test_the_environment_says_when_a_task_is_done(task):
 @needs_robosuite
 def test_images_are_the_right_way_up_and_rgb():
     size = 128
-    robot = RobosuiteRobot("Lift", cameras=[{"name": "agentview", "width": size, "height": size}])
+    robot = RobosuiteRobot("Lift", cameras=[{"name": "agentview", "width": size, "height": size, "depth": True}])
     robot.connect()
     observation = robot.reset(seed=1)
     RobotContract().check_observation(robot.spec, observation)
@@ -187,6 +187,7 @@ def test_images_are_the_right_way_up_and_rgb():
     assert red > 2 * green
     assert red > 2 * blue
     assert image[size - 1 - row, column].min() > 150, "upside down, the white table is there"
+    assert 0 < -1000 * z - float(observation["agentview_depth"][row, column, 0]) < 40, "the cube's middle lies behind its face"
     robot.close()
 
 

@@ -36,6 +36,7 @@ class FlowMatching(LearnedPolicy):
         width: int = 512,
         blocks: int = 3,
         steps: int = 5,
+        vision: Mapping[str, Any] | None = None,
         interchangeable: Mapping[str, int] | None = None,
     ) -> None:
         """Build the encoder, which scales and joins what is seen, and the velocity field."""
@@ -43,7 +44,7 @@ class FlowMatching(LearnedPolicy):
         if steps < 1:
             raise ConfigError(f"FlowMatching: expected steps >= 1, got {steps}")
         self.steps, self.noise_shape = steps, (horizon, spec.action.shape[0])
-        self.encoder = WindowEncoder(spec, statistics, observation_keys, goal_keys, interchangeable=interchangeable)
+        self.encoder = WindowEncoder(spec, statistics, observation_keys, goal_keys, vision, interchangeable)
         self.actions = MinMax(fitting(statistics, "action", spec.action))
         size = horizon * spec.action.shape[0]
         sizes = self.encoder.related_sizes

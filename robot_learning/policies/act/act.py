@@ -38,7 +38,7 @@ class ACT(ChunkPolicy):
         kl_weight: Weight of the KL divergence, which is summed over z and averaged over windows; 10 in ACT.
         encoder: Sizes of the encoder and of the posterior, see :class:`robot_learning.nn.attention.Sizes`.
         decoder: Sizes of the decoder; its width is the encoder's.
-        vision: Settings of :class:`robot_learning.policies.act.networks.ImageTokens`.
+        vision: Settings of :class:`robot_learning.nn.cameras.Cameras`; what is missing is :data:`.networks.RESNET`.
         interchangeable: Keys that hold several like objects, see :class:`robot_learning.policies.window.WindowEncoder`.
     """
 

@@ -49,7 +49,7 @@ class ACTJEPA(ChunkPolicy):
         encoder: Sizes of the encoder, see :class:`robot_learning.nn.attention.Sizes`.
         predictor: Sizes of the predictor, see :class:`robot_learning.nn.attention.SequencePredictor`.
         decoder: Sizes of the decoder; its width is the encoder's.
-        vision: Settings of :class:`robot_learning.policies.act.networks.ImageTokens`.
+        vision: Settings of :class:`robot_learning.nn.cameras.Cameras`; what is missing is :data:`.networks.RESNET`.
         interchangeable: Keys that hold several like objects, see :class:`robot_learning.policies.window.WindowEncoder`.
     """
 

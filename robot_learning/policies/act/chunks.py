@@ -11,6 +11,7 @@ from robot_learning.core.arguments import check_arguments
 from robot_learning.core.errors import SpecMismatch
 from robot_learning.core.spec import RobotSpec
 from robot_learning.core.types import Stats
+from robot_learning.nn.cameras import Cameras
 from robot_learning.nn.denoiser import masked_mean
 from robot_learning.nn.normalizer import SteadyStandardize
 from robot_learning.policies.act.networks import ImageTokens, StateTokens
@@ -28,7 +29,7 @@ class ChunkPolicy(LearnedPolicy):
         goal_keys: Goal keys to condition on; empty for none.
         horizon: Steps h in a chunk.
         width: Size of a token.
-        vision: Settings of :class:`robot_learning.policies.act.networks.ImageTokens`.
+        vision: Settings of :class:`robot_learning.nn.cameras.Cameras`; what is missing is :data:`.networks.RESNET`.
     """
 
     def __init__(
@@ -46,8 +47,8 @@ class ChunkPolicy(LearnedPolicy):
         super().__init__(spec, observation_keys, goal_keys, n_obs=1, horizon=horizon)
         self.actions = SteadyStandardize(fitting(statistics, "action", spec.action))
         seen, aimed = self._keys(images=True)
-        check_arguments(ImageTokens, ("observation_keys", "goal_keys", "width", *(vision or {})), what="vision")
-        self.images = ImageTokens(seen, aimed, width, **(vision or {})) if seen or aimed else None
+        check_arguments(Cameras, ("specs", "observation_keys", "goal_keys", *(vision or {})), what="vision")
+        self.images = ImageTokens(spec.observation, seen, aimed, width, vision or {}) if seen or aimed else None
 
     def state_tokens(
         self, statistics: Mapping[str, Stats], width: int, interchangeable: Mapping[str, int] | None

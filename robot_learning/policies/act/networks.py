@@ -9,12 +9,11 @@ from torch import Tensor, nn
 
 from robot_learning.core.arguments import check_arguments
 from robot_learning.core.errors import ConfigError
-from robot_learning.core.spec import RobotSpec
+from robot_learning.core.spec import ArraySpec, RobotSpec
 from robot_learning.core.types import Stats
 from robot_learning.nn.attention import QueryDecoder, Sizes, TransformerEncoder
+from robot_learning.nn.cameras import Cameras
 from robot_learning.nn.positions import sine_positions, sine_positions_2d
-from robot_learning.nn.resnet import ResNet18
-from robot_learning.nn.vision import random_shift
 from robot_learning.policies.window import WindowEncoder
 
 
@@ -60,33 +59,36 @@ class StateTokens(nn.Module):
         return torch.cat([task, self.embed_state(states)], dim=1)
 
 
+RESNET: Mapping[str, Any] = {"encoder": {"_target_": "robot_learning.nn.resnet.ResNetEncoder"}, "shared": True}
+"""ACT's own: one ResNet-18 sees all cameras."""
+
+
 class ImageTokens(nn.Module):
-    """The cells of all images' feature maps as tokens; one ResNet-18 sees all cameras, as in ACT.
+    """The cells of all images' feature maps as tokens.
 
     Args:
-        observation_keys: Cameras of the observation.
-        goal_keys: Cameras of the goal.
+        specs: What every key looks like.
+        observation_keys: Images of the observation.
+        goal_keys: Images of the goal.
         width: Size of a token.
-        channels: Channels of the first stage; 64 is ResNet-18.
-        stages: Stages of the ResNet; 4 give a cell per 32 x 32 pixels, 3 one per 16 x 16.
-        shift: Largest random shift while training [pixels]; 0 switches it off.
+        vision: Settings of :class:`robot_learning.nn.cameras.Cameras`; what is missing is ACT's.
     """
 
     def __init__(
         self,
+        specs: Mapping[str, ArraySpec],
         observation_keys: Sequence[str],
         goal_keys: Sequence[str],
         width: int,
-        *,
-        channels: int = 64,
-        stages: int = 4,
-        shift: int = 4,
+        vision: Mapping[str, Any],
     ) -> None:
         """Make the layers."""
         super().__init__()
-        self.observation_keys, self.goal_keys, self.shift = tuple(observation_keys), tuple(goal_keys), shift
-        self.backbone = ResNet18(channels=channels, stages=stages)
-        self.project = nn.Conv2d(self.backbone.channels_out, width, 1)
+        self.cameras = Cameras(specs, observation_keys, goal_keys, vectors=False, **{**RESNET, **vision})
+        self.observation_keys, self.goal_keys = (
+            [key for key in keys if key in self.cameras.sources] for keys in (observation_keys, goal_keys)
+        )
+        self.project = nn.Conv2d(self.cameras.cell_size, width, 1)
         self.sources = nn.Parameter(0.02 * torch.randn(len(self.observation_keys) + len(self.goal_keys), width))
 
     def forward(
@@ -95,17 +97,15 @@ class ImageTokens(nn.Module):
         """Return the tokens, and where each cell lies: its place in the image plus a learned vector of the image's source.
 
         Args:
-            observation: Images ``[b, 1, y, x, 3]``, uint8.
-            goal: Images ``[b, y, x, 3]``, uint8.
+            observation: Images ``[b, 1, y, x, c]``, as cameras give them.
+            goal: Images ``[b, y, x, c]``.
             generator: Switches the random shift on.
         """
-        images = [observation[key][:, -1] for key in self.observation_keys] + [goal[key] for key in self.goal_keys]
+        once = {key: value.unsqueeze(1) for key, value in goal.items()}
+        seen = [(key, observation) for key in self.observation_keys] + [(key, once) for key in self.goal_keys]
         tokens, places = [], []
-        for image, source in zip(images, self.sources, strict=True):
-            pixels = image.permute(0, 3, 1, 2).float() / 127.5 - 1.0
-            if generator is not None and self.shift > 0:
-                pixels = random_shift(pixels, self.shift, generator)
-            cells: Tensor = self.project(self.backbone(pixels))
+        for (key, images), source in zip(seen, self.sources, strict=True):
+            cells: Tensor = self.project(self.cameras.cells(key, images, generator))
             tokens.append(cells.flatten(2).transpose(1, 2))
             _, width, rows, columns = cells.shape
             places.append(sine_positions_2d(rows, columns, width, cells.device) + source)

@@ -23,10 +23,11 @@ from robot_learning.core.spec import RobotSpec
 from robot_learning.core.types import Stats
 from robot_learning.nn.denoiser import denoise_at, denoising_loss, truncated_loglogistic
 from robot_learning.nn.normalizer import MinMax
+from robot_learning.nn.parts import build_part
 from robot_learning.nn.samplers import STOCHASTIC
 from robot_learning.nn.samplers import sampler as find_sampler
 from robot_learning.nn.schedules import noise_levels
-from robot_learning.policies.policy import LearnedPolicy, Tensors, build_part
+from robot_learning.policies.policy import LearnedPolicy, Tensors
 from robot_learning.policies.window import WindowEncoder, fitting
 
 _OVERSHOOT = 1.1
@@ -54,7 +55,7 @@ class BESO(LearnedPolicy):
         schedule: ``exponential``, ``karras`` or ``linear``.
         steps: Denoising steps.
         freeze_past: Keep the past actions of the window fixed while sampling (networks that see past actions).
-        image_features: Size of an encoded image.
+        vision: Settings of :class:`robot_learning.nn.cameras.Cameras`; None: a small encoder for each camera.
         interchangeable: Keys that hold several like objects, see :class:`robot_learning.policies.window.WindowEncoder`.
     """
 
@@ -78,7 +79,7 @@ class BESO(LearnedPolicy):
         schedule: str = "exponential",
         steps: int = 3,
         freeze_past: bool = False,
-        image_features: int = 64,
+        vision: Mapping[str, Any] | None = None,
         interchangeable: Mapping[str, int] | None = None,
     ) -> None:
         """Build encoder, network and noise levels."""
@@ -90,7 +91,7 @@ class BESO(LearnedPolicy):
             )
         if guidance != 1.0 and goal_dropout == 0.0:
             raise ConfigError(f"BESO: guidance {guidance} needs a network trained with goal_dropout > 0")
-        self.encoder = WindowEncoder(spec, statistics, observation_keys, goal_keys, image_features, interchangeable)
+        self.encoder = WindowEncoder(spec, statistics, observation_keys, goal_keys, vision, interchangeable)
         self.actions = MinMax(fitting(statistics, "action", spec.action))
         self.network = build_part(
             network,

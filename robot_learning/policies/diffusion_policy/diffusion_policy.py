@@ -39,7 +39,7 @@ class DiffusionPolicy(LearnedPolicy):
         train_steps: Diffusion steps K.
         sampler: ``ddpm`` or ``ddim``.
         steps: Steps taken when acting; None takes all K.
-        image_features: Size of an encoded image.
+        vision: Settings of :class:`robot_learning.nn.cameras.Cameras`; None: a small encoder for each camera.
         interchangeable: Keys that hold several like objects, see :class:`robot_learning.policies.window.WindowEncoder`.
     """
 
@@ -56,7 +56,7 @@ class DiffusionPolicy(LearnedPolicy):
         train_steps: int = 100,
         sampler: str = "ddpm",
         steps: int | None = None,
-        image_features: int = 64,
+        vision: Mapping[str, Any] | None = None,
         interchangeable: Mapping[str, int] | None = None,
     ) -> None:
         """Build encoder, network and schedule."""
@@ -67,7 +67,7 @@ class DiffusionPolicy(LearnedPolicy):
                 f"DiffusionPolicy: expected sampler {' or '.join(SCHEDULERS)} and steps from 1 to train_steps {train_steps}, "
                 f"got {sampler!r} and {steps}"
             )
-        self.encoder = WindowEncoder(spec, statistics, observation_keys, goal_keys, image_features, interchangeable)
+        self.encoder = WindowEncoder(spec, statistics, observation_keys, goal_keys, vision, interchangeable)
         self.actions = MinMax(fitting(statistics, "action", spec.action))
         sizes = self.encoder.related_sizes
         self.network = build_part(network, n_obs=n_obs, horizon=horizon, **sizes, action_size=spec.action.shape[0])

@@ -67,7 +67,7 @@ class HILP(LearnedPolicy):
             squared error. None learns one for each, as published.
         copied: Goal keys whose values acting copies from the current observation, such as the arm's pose.
         planning: Of the plan prompt: how many states are averaged (``nearest``), how often it halves the way (``halvings``).
-        image_features: Size of an encoded image.
+        vision: Settings of :class:`robot_learning.nn.cameras.Cameras`; None: a small encoder for each camera.
         interchangeable: Keys that hold several like objects, see :class:`robot_learning.policies.window.WindowEncoder`.
     """
 
@@ -94,7 +94,7 @@ class HILP(LearnedPolicy):
         spread: float | None = None,
         copied: Sequence[str] = (),
         planning: Mapping[str, int] | None = None,
-        image_features: int = 64,
+        vision: Mapping[str, Any] | None = None,
         interchangeable: Mapping[str, int] | None = None,
     ) -> None:
         """Build encoder, networks and their targets."""
@@ -109,9 +109,7 @@ class HILP(LearnedPolicy):
         _check_within("copied", copied, goal_keys)
         self.n_future, self.future_keys = 1, self.observation_keys
         self.scene_keys = self.goal_keys or self.observation_keys
-        self.encoder = WindowEncoder(
-            spec, statistics, observation_keys, self.scene_keys, image_features, interchangeable, pools=False
-        )
+        self.encoder = WindowEncoder(spec, statistics, observation_keys, self.scene_keys, vision, interchangeable, pools=False)
         places = dict(zip(observation_keys, _split(self.encoder.sizes[key] for key in observation_keys), strict=True))
         shown = [column for key in self.scene_keys for column in places[key]]
         self.register_buffer("_shown", torch.tensor(shown), persistent=False)

@@ -26,8 +26,9 @@ from robot_learning.nn.denoiser import masked_mean
 from robot_learning.nn.latents import Latent
 from robot_learning.nn.noise import uniform
 from robot_learning.nn.normalizer import MinMax
+from robot_learning.nn.parts import build_part
 from robot_learning.policies.play_lmp.networks import Decoder, Proposal, within
-from robot_learning.policies.policy import LearnedPolicy, Tensors, build_part
+from robot_learning.policies.policy import LearnedPolicy, Tensors
 from robot_learning.policies.window import WindowEncoder, fitting
 
 
@@ -48,7 +49,7 @@ class PlayLMP(LearnedPolicy):
         balance: Part of the KL's gradient that moves the proposal; None splits nothing, as published.
         replan: Steps between two plans when acting.
         temperature: 1 samples actions from the mixture, 0 takes the mean of the likeliest component.
-        image_features: Size of an encoded image.
+        vision: Settings of :class:`robot_learning.nn.cameras.Cameras`; None: a small encoder for each camera.
         interchangeable: Keys that hold several like objects, see :class:`robot_learning.policies.window.WindowEncoder`.
     """
 
@@ -68,7 +69,7 @@ class PlayLMP(LearnedPolicy):
         balance: float | None = None,
         replan: int = 30,
         temperature: float = 1.0,
-        image_features: int = 64,
+        vision: Mapping[str, Any] | None = None,
         interchangeable: Mapping[str, int] | None = None,
     ) -> None:
         """Build encoder and networks."""
@@ -82,7 +83,7 @@ class PlayLMP(LearnedPolicy):
             raise ConfigError("PlayLMP: a plan needs a recognition network, got none; plan=null is Play-GCBC")
         self.n_action = self.n_future = window
         self.future_keys = self.observation_keys
-        self.encoder = WindowEncoder(spec, statistics, observation_keys, goal_keys, image_features, interchangeable)
+        self.encoder = WindowEncoder(spec, statistics, observation_keys, goal_keys, vision, interchangeable)
         self.actions = MinMax(fitting(statistics, "action", spec.action))
         sizes = self.encoder.related_sizes
         present = sizes["state_size"] + sizes["goal_size"]

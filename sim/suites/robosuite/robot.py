@@ -1,7 +1,6 @@
 """A robosuite environment behind the Robot protocol: state and cameras, actions as its controllers take them."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import mujoco
@@ -14,6 +13,7 @@ from robot_learning.core.spec import ArraySpec, RobotSpec
 from robot_learning.core.types import Action, Observation
 from robot_learning.sim.suites.robosuite import environment
 from robot_learning.sim.suites.robosuite.tasks import POSE, object_state, restore, state_spec, task_of
+from robot_learning.sim.views import View, observed_views, view_specs
 
 CONTROL_HZ, PHYSICS_HZ = 20.0, 500.0
 _DOWN = np.array([0.0, np.sqrt(0.5), np.sqrt(0.5), 0.0])
@@ -21,25 +21,8 @@ _DOWN = np.array([0.0, np.sqrt(0.5), np.sqrt(0.5), 0.0])
 _RESTORED = ("joint_position", "joint_velocity", "gripper_position", "object_state")
 
 
-@dataclass(frozen=True)
-class Camera:
-    """A camera to observe from.
-
-    Attributes:
-        name: Of a camera in robosuite, e.g. ``agentview`` or ``robot0_eye_in_hand``; the observation key is
-            ``<name>_rgb``.
-        width: Columns of the image.
-        height: Rows of the image.
-    """
-
-    name: str
-    width: int = 96
-    height: int = 96
-
-    def __post_init__(self) -> None:
-        """Check the size."""
-        if min(self.width, self.height) < 1:
-            raise ConfigError(f"camera {self.name!r}: expected at least 1 x 1 pixel, got {self.width} x {self.height}")
+class Camera(View):
+    """A camera to observe from: any of robosuite's, e.g. ``agentview`` or ``robot0_eye_in_hand``."""
 
 
 class RobosuiteRobot:
@@ -131,10 +114,7 @@ class RobosuiteRobot:
             "success": np.array([env._check_success()], np.float32),
             "time": now,
         }
-        for camera in self._cameras:
-            observation[f"{camera.name}_rgb"] = self.render(camera.name, camera.width, camera.height)
-            observation[f"time/{camera.name}_rgb"] = now
-        return observation
+        return observation | observed_views(self._cameras, self._look, self._now)
 
     def apply(self, action: Action) -> Action:
         """Send one action, advance one control period, and return the action after clipping to its limits.
@@ -155,6 +135,10 @@ class RobosuiteRobot:
 
     def render(self, camera: str, width: int, height: int) -> NDArray[np.uint8]:
         """Return an RGB image, uint8 ``[height, width, 3]``, from one of the environment's cameras, the right way up."""
+        image: NDArray[np.uint8] = self._look(camera, width, height).render()
+        return image
+
+    def _look(self, camera: str, width: int, height: int) -> mujoco.Renderer:
         env = self._running()
         model, data = env.sim.model._model, env.sim.data._data
         if camera not in (names := _camera_names(model)):
@@ -165,8 +149,7 @@ class RobosuiteRobot:
             model.vis.global_.offheight = max(height, model.vis.global_.offheight)
             renderer = self._renderers[width, height] = mujoco.Renderer(model, height, width)
         renderer.update_scene(data, camera, _visual_only())
-        image: NDArray[np.uint8] = renderer.render()
-        return image
+        return renderer
 
     def _environment(self) -> Any:
         if self._env is None:
@@ -188,8 +171,7 @@ class RobosuiteRobot:
             "object_state": state_spec(self._task),
             "success": ArraySpec((1,)),
         }
-        for camera in self._cameras:
-            observation[f"{camera.name}_rgb"] = ArraySpec((camera.height, camera.width, 3), dtype="uint8", unit="rgb")
+        observation |= view_specs(self._cameras)
         return RobotSpec(observation, environment.action_spec(env, controller), control_hz, f"robosuite {task} {robot}")
 
     def _restore(self, start: Mapping[str, NDArray[Any]]) -> None:
