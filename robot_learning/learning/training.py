@@ -14,7 +14,7 @@ import torch
 
 from robot_learning import __version__
 from robot_learning.core.errors import CheckpointError, ConfigError
-from robot_learning.datasets.loader import WindowLoader
+from robot_learning.datasets.loader import Residence, WindowLoader
 from robot_learning.datasets.stores import DemoStores, open_stores
 from robot_learning.datasets.windows import Windows, WindowSpec, split_episodes
 from robot_learning.learning.checkpoint import Checkpoints
@@ -39,6 +39,8 @@ class DataSettings:
         batch_size: Windows per step.
         validation: Share of the episodes held out.
         num_workers: Threads that read ahead; the data do not depend on it.
+        resident: Keep the data on the training device: true, false, or ``auto``: on CUDA, where they take at most half of
+            the free memory. The data do not depend on it.
     """
 
     stores: Sequence[str]
@@ -49,6 +51,7 @@ class DataSettings:
     batch_size: int = 256
     validation: float = 0.05
     num_workers: int = 0
+    resident: Residence = "auto"
 
 
 @dataclass(frozen=True)
@@ -178,7 +181,14 @@ def window_loaders(
     def windows(episodes: list[int]) -> Windows:
         return Windows(stores, spec, policy.observation_keys, goal_keys, episodes, future_keys=policy.future_keys)
 
-    loader = WindowLoader(windows(train), data.batch_size, seed=seed, device=device, num_workers=data.num_workers)
+    loader = WindowLoader(
+        windows(train),
+        data.batch_size,
+        seed=seed,
+        device=device,
+        num_workers=data.num_workers,
+        resident=data.resident,
+    )
     if not held_out:
         return loader, []
     fixed = WindowLoader(windows(held_out), data.batch_size, seed=seed + 1, device=device, drop_last=False)
