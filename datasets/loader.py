@@ -48,6 +48,7 @@ class WindowLoader:
         drop_last: bool = True,
         fraction: float = 1.0,
         resident: Residence = False,
+        part: tuple[int, int] = (0, 1),
     ) -> None:
         """Prepare the order of the first epoch.
 
@@ -60,6 +61,7 @@ class WindowLoader:
             drop_last: Leave out an epoch's last, smaller batch.
             fraction: Share of the windows visited per epoch, others every epoch.
             resident: Keep the data on the device; ``auto``: on CUDA, where they take at most half of the free memory.
+            part: Which part of every batch this loader gives, and of how many; state and ``batch_size`` are of the whole one.
         """
         if not 0.0 < fraction <= 1.0:
             raise ConfigError(f"fraction: expected more than 0 and at most 1, got {fraction}")
@@ -69,7 +71,11 @@ class WindowLoader:
                 f"batch_size: expected 1 to {self._count} (the number of windows), got {batch_size}; "
                 "record more, or use a smaller batch or drop_last=False"
             )
-        self.windows, self.batch_size = windows, batch_size
+        if batch_size % part[1]:
+            raise ConfigError(
+                f"batch_size: expected a multiple of the {part[1]} processes that share a batch, got {batch_size}"
+            )
+        self.windows, self.batch_size, self._part = windows, batch_size, part
         self.epoch_steps = self._count // batch_size if drop_last else -(-self._count // batch_size)
         self._seed, self._device, self._num_workers = seed, torch.device(device), num_workers
         self._position = 0
@@ -141,7 +147,7 @@ class WindowLoader:
             order = np.random.default_rng([self._seed, epoch]).permutation(len(self.windows))
             self._order = (epoch, order[: self._count])
         indices = self._order[1][step * self.batch_size : (step + 1) * self.batch_size]
-        return indices, KeyedRandom(self._seed, epoch)
+        return np.array_split(indices, self._part[1])[self._part[0]], KeyedRandom(self._seed, epoch)
 
     def _make(self, indices: NDArray[np.int64], rng: KeyedRandom) -> Batch:
         if self._columns is not None:

@@ -36,7 +36,7 @@ class Recipe:
         precision: ``bf16`` autocast, ``fp32``, or ``auto``: bf16 where the hardware multiplies it
             (CUDA since Ampere, CPUs with AMX), else fp32.
         compile: Compile the loss with ``torch.compile``.
-        accumulate: Pieces a batch is split into; their gradients are averaged before one update.
+        accumulate: Pieces that a process splits its batch into; their gradients are averaged before one update.
     """
 
     optimizer: str = "adamw"

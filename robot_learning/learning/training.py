@@ -5,7 +5,8 @@ import json
 import platform
 import shutil
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from robot_learning.learning.learner import Batch, Learner
 from robot_learning.learning.metrics import MetricsLog
 from robot_learning.learning.randomness import keyed_randomness
 from robot_learning.learning.recipe import Recipe
+from robot_learning.learning.team import Team, join_team
 from robot_learning.learning.trainer import Trainer, TrainerSettings
 from robot_learning.policies.policy import LearnedPolicy, build_policy, start_from
 
@@ -36,7 +38,7 @@ class DataSettings:
         goal_range: Fewest and most steps ahead of the newest observed step that a future goal lies.
         goal_sampling: ``uniform`` or ``geometric``.
         final_probability: Share of future goals that are the episode's last frame instead.
-        batch_size: Windows per step.
+        batch_size: Windows per step, shared by the processes where several train together.
         validation: Share of the episodes held out.
         num_workers: Threads that read ahead; the data do not depend on it.
         resident: Keep the data on the training device: true, false, or ``auto``: on CUDA, where they take at most half of
@@ -64,6 +66,7 @@ class TrainResult:
         steps: Updates made.
         interrupted: Whether a signal stopped it early.
         metrics: The newest figures.
+        leads: Whether this process wrote figures and checkpoints: of several, one does.
     """
 
     checkpoint: Path
@@ -71,6 +74,7 @@ class TrainResult:
     steps: int
     interrupted: bool
     metrics: dict[str, float]
+    leads: bool = True
 
 
 def train_policy(
@@ -98,7 +102,8 @@ def train_policy(
         steps: Updates in all.
         max_seconds: Training time in all [s]; None does not limit it.
         seed: Of the weights, the batches and the noise.
-        device: ``auto`` (cuda when there is one) or a torch device.
+        device: ``auto`` (cuda when there is one) or a torch device; where a launcher started several processes, ``auto``,
+            ``cpu`` or ``cuda``, see :mod:`robot_learning.learning.team`.
         resume: Go on where the run in ``out`` stopped.
         init_from: Checkpoint of an equal policy whose weights to begin with.
         recipe: Settings of the update.
@@ -111,26 +116,24 @@ def train_policy(
         CheckpointError: The checkpoint to resume or begin from is damaged or of another policy.
     """
     out, recipe, settings = Path(out), recipe or Recipe(), settings or TrainerSettings()
-    place = torch.device(pick_device(device))
-    if not data.stores:
-        raise ConfigError("data.stores: expected at least one store, got none; e.g. data.stores=[runs/play.zarr]")
-    with open_stores(data.stores) as stores:
-        prepare_run_folder(out, resume, config)
-        policy = _new_policy(policy_config, stores, seed, None if resume else init_from)
-        loader, validation = window_loaders(policy, stores, data, seed, place)
-        checkpoints = Checkpoints(out / "checkpoints", policy_config, _provenance(stores, data, seed, recipe, command))
-    learner = Learner(policy.to(place), recipe, steps=steps, seed=seed)
-    saved = checkpoints.load_last(learner) if resume and checkpoints.last.exists() else None
-    log = MetricsLog(out / "metrics.jsonl", tensorboard=settings.tensorboard, resume_step=learner.step_count)
-    trainer = Trainer(learner, loader, checkpoints, log, settings=settings, validation=validation)
-    if saved is not None:
-        trainer.resume(saved)
-    try:
+    team = join_team(device)
+    with team.together():
+        if not data.stores:
+            raise ConfigError("data.stores: expected at least one store, got none; e.g. data.stores=[runs/play.zarr]")
+        with open_stores(data.stores) as stores:
+            prepare_run_folder(out, resume, config, writes=team.leads)
+            policy = _new_policy(policy_config, stores, seed, None if resume else init_from)
+            loader, validation = window_loaders(policy, stores, data, seed, team)
+            checkpoints = Checkpoints(out / "checkpoints", policy_config, _provenance(stores, data, seed, recipe, command))
+    learner = Learner(policy.to(team.device), recipe, steps=steps, seed=seed, team=team)
+    with team.together():
+        saved = checkpoints.load_last(learner) if resume else None
+    with closing(loader), _opened_log(out, settings, learner) as log:
+        trainer = Trainer(learner, loader, checkpoints, log, settings=settings, validation=validation)
+        if saved is not None:
+            trainer.resume(saved)
         state = trainer.fit(steps, max_seconds)
-    finally:
-        log.close()
-        loader.close()
-    return TrainResult(checkpoints.last, state.seconds, learner.step_count, state.interrupted, state.metrics)
+    return TrainResult(checkpoints.last, state.seconds, learner.step_count, state.interrupted, state.metrics, team.leads)
 
 
 def _new_policy(policy_config: Mapping[str, Any], stores: DemoStores, seed: int, init_from: Path | str | None) -> LearnedPolicy:
@@ -141,20 +144,29 @@ def _new_policy(policy_config: Mapping[str, Any], stores: DemoStores, seed: int,
     return policy
 
 
-def pick_device(name: str) -> str:
-    """Return ``name``, or for ``auto`` the fastest device there is."""
-    if name != "auto":
-        return name
-    return "cuda" if torch.cuda.is_available() else "cpu"
+@contextmanager
+def _opened_log(out: Path, settings: TrainerSettings, learner: Learner) -> Iterator[MetricsLog | None]:
+    """Open the log of the run's figures; None in a process that does not lead."""
+    if not learner.team.leads:
+        yield None
+        return
+    path = out / "metrics.jsonl"
+    with closing(MetricsLog(path, tensorboard=settings.tensorboard, resume_step=learner.step_count)) as log:
+        yield log
 
 
-def prepare_run_folder(out: Path, resume: bool, config: str = "") -> None:
-    """Make the run folder with its configuration; refuse to train over a former run unless it is resumed."""
+def prepare_run_folder(out: Path, resume: bool, config: str = "", *, writes: bool = True) -> None:
+    """Make the run folder with its configuration; refuse to train over a former run unless it is resumed.
+
+    Without ``writes`` another process makes it.
+    """
     last = out / "checkpoints" / "last"
     if resume and not last.exists():
         raise CheckpointError(f"{last}: nothing to resume from; leave resume=true away to start a new run")
     if not resume and last.exists():
         raise ConfigError(f"{out}: holds a run already; add resume=true to go on, or choose another out=")
+    if not writes:
+        return
     if not resume:
         shutil.rmtree(out / "tensorboard", ignore_errors=True)
     out.mkdir(parents=True, exist_ok=True)
@@ -163,9 +175,12 @@ def prepare_run_folder(out: Path, resume: bool, config: str = "") -> None:
 
 
 def window_loaders(
-    policy: LearnedPolicy, stores: DemoStores, data: DataSettings, seed: int, device: torch.device
+    policy: LearnedPolicy, stores: DemoStores, data: DataSettings, seed: int, team: Team
 ) -> tuple[WindowLoader, list[Batch]]:
-    """Return the training loader and the fixed validation batches (of episodes that are never trained on)."""
+    """Return this process' training loader and the fixed validation batches (of episodes that are never trained on).
+
+    The leading process alone validates.
+    """
     goal_keys: tuple[str, ...] = policy.goal_keys
     spec = WindowSpec(
         n_obs=policy.n_obs,
@@ -185,13 +200,14 @@ def window_loaders(
         windows(train),
         data.batch_size,
         seed=seed,
-        device=device,
+        device=team.device,
         num_workers=data.num_workers,
         resident=data.resident,
+        part=(team.rank, team.size),
     )
-    if not held_out:
+    if not held_out or not team.leads:
         return loader, []
-    fixed = WindowLoader(windows(held_out), data.batch_size, seed=seed + 1, device=device, drop_last=False)
+    fixed = WindowLoader(windows(held_out), data.batch_size, seed=seed + 1, device=team.device, drop_last=False)
     count = min(_VALIDATION_BATCHES, fixed.epoch_steps)
     return loader, list(itertools.islice(fixed, count))
 

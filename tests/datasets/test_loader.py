@@ -110,6 +110,20 @@ def test_the_size_of_the_data(windows):
     assert windows.columns.nbytes == 4 * 16 * sum(row.values())
 
 
+@pytest.mark.parametrize("resident", [False, True])
+def test_parts_make_up_the_batch(store, resident):
+    options = {"seed": 2, "resident": resident}
+    make = lambda: Windows(store, SPECS["uniform goals"], KEYS, ["pose"])  # noqa: E731
+    whole, parts = WindowLoader(make(), 6, seed=2), [WindowLoader(make(), 6, part=(i, 3), **options) for i in range(3)]
+    for _ in range(12):
+        pieces = [dict(flat(next(part))) for part in parts]
+        for name, value in flat(next(whole)):
+            assert torch.equal(value, torch.cat([piece[name] for piece in pieces])), name
+    parts[1].load_state_dict(whole.state_dict())
+    with pytest.raises(ConfigError, match="batch_size: expected a multiple of the 4 processes that share a batch, got 6"):
+        WindowLoader(make(), 6, seed=2, part=(1, 4))
+
+
 @pytest.mark.parametrize("num_workers", [0, 2])
 def test_resuming_goes_on_with_the_next_batch(windows, num_workers):
     straight = WindowLoader(windows, 8, seed=1)

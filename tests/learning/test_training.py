@@ -7,43 +7,15 @@ import numpy as np
 import pytest
 
 from robot_learning.core.errors import CheckpointError, ConfigError, Diverged
-from robot_learning.core.types import Episode
 from robot_learning.datasets.store import DemoStore
 from robot_learning.learning.recipe import Recipe
 from robot_learning.learning.trainer import TrainerSettings
 from robot_learning.learning.training import DataSettings, train_policy
-from tests.contracts.policy import SPEC
 from tests.policies import test_policies
 
 BESO, GCBC = test_policies.TestBESOPerceptron, test_policies.TestGCBCPerceptron
 QUIET = TrainerSettings(log_every=1, validate_every=2, save_every=2, tensorboard=False, progress="none")
 RECIPE = Recipe(lr=1e-3, warmup=2, precision="fp32")
-
-
-def episode(rng, steps=20):
-    rows = steps + 1
-    return Episode(
-        observation={
-            "position": rng.normal(size=(rows, 3)).astype(np.float32),
-            "velocity": rng.normal(size=(rows, 2)).astype(np.float32),
-            "camera": rng.integers(0, 255, (rows, 24, 24, 3), np.uint8),
-        },
-        action=rng.uniform(-1, 1, (steps, 2)).astype(np.float32),
-        applied=rng.uniform(-1, 1, (steps, 2)).astype(np.float32),
-        time=np.arange(rows) / 10.0,
-        source=("test",) * steps,
-        reward=np.full(steps, np.nan, np.float32),
-    )
-
-
-@pytest.fixture(scope="module")
-def store(tmp_path_factory):
-    path = tmp_path_factory.mktemp("store") / "demos.zarr"
-    rng = np.random.default_rng(0)
-    with DemoStore.create(path, SPEC) as made:
-        for _ in range(4):
-            made.append(episode(rng))
-    return str(path)
 
 
 def train(store, out, steps, case=BESO, **options):
