@@ -137,7 +137,7 @@ def fill(path: Path, spec: RobotSpec, *, episodes: int) -> Path:
     rows, steps = EPISODE_STEPS + 1, EPISODE_STEPS
     with DemoStore.create(path, spec) as store:
         for _ in range(episodes):
-            action = rng.normal(size=(steps, 7)).astype(np.float32)
+            action = rng.uniform(-1, 1, size=(steps, *spec.action.shape)).astype(np.float32)
             observation = {key: content(rng, (rows, *array.shape), array.dtype) for key, array in spec.observation.items()}
             source, reward = ("benchmark",) * steps, np.full(steps, np.nan, np.float32)
             store.append(Episode(observation, action, action, np.arange(rows) * spec.dt, source, reward))

@@ -44,10 +44,12 @@ class Learner:
         """
         self.policy = policy
         self.recipe = recipe
+        self.device = next(policy.parameters()).device
+        if recipe.orders_channels_last(self.device):
+            policy.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.optimizer = recipe.build_optimizer(policy)
         self.ema = None if recipe.ema is None else EMA(policy, decay=recipe.ema)
         self.step_count = 0
-        self.device = next(policy.parameters()).device
         self.team = team or Team(self.device)
         self._steps = steps
         self._seed = seed

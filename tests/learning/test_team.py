@@ -23,8 +23,11 @@ TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "
 @pytest.fixture(scope="module")
 def runs(store, tmp_path_factory):
     """The folder in which two processes trained all cases."""
-    out = tmp_path_factory.mktemp("two")
-    command = [*TORCHRUN, "-m", two_processes.__name__, store, str(out)]
+    return train_in_two(store, tmp_path_factory.mktemp("two"), "cpu")
+
+
+def train_in_two(store, out, device):
+    command = [*TORCHRUN, "-m", two_processes.__name__, store, str(out), device]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr
     return out
@@ -56,6 +59,15 @@ def test_two_processes_are_one_with_twice_as_many_pieces(runs, store, tmp_path, 
     """The keys' biases of attention have no gradient but rounding errors, which Adam magnifies: hence the tolerance."""
     alone = train(policy, store, tmp_path / "alone", accumulate=accumulate)
     assert_both(runs, name, alone.checkpoint, tolerance)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(torch.cuda.device_count() < 2, reason="needs two GPUs")
+def test_two_gpus_are_one(store, tmp_path):
+    runs = train_in_two(store, tmp_path, "cuda")
+    for name, policy, accumulate in (("plain", PLAIN, 1), ("noisy", NOISY, 4)):
+        alone = train(policy, store, tmp_path / f"{name} alone", accumulate=accumulate, device="cuda")
+        assert_both(runs, name, alone.checkpoint, 1e-4)
 
 
 def test_figures_are_those_of_the_joint_batch(runs, store, tmp_path):

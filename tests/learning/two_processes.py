@@ -1,6 +1,6 @@
 """What each of the processes of ``test_team.py`` runs: trainings one after the other, so that they start only once.
 
-torchrun --nproc-per-node 2 --no-python python -m tests.learning.two_processes STORE OUT
+torchrun --nproc-per-node 2 -m tests.learning.two_processes STORE OUT DEVICE
 """
 
 import math
@@ -66,13 +66,13 @@ def diverge_at_seven(step):
     return torch.tensor(math.nan) if step == 7 else None
 
 
-def main(store: Path, out: Path) -> None:
+def main(store: Path, out: Path, device: str) -> None:
     """Train all cases; each process leaves its weights and their average, or its error, beside the run."""
     training.Learner = KeptLearner
 
     def run(name, policy, folder=None, **options):
         try:
-            result = train(policy, store, out / (folder or name), **options)
+            result = train(policy, store, out / (folder or name), device=device, **options)
         except (RobotLearningError, SystemExit) as error:
             (out / f"{name}.{os.environ['RANK']}.error").write_text(f"{type(error).__name__}: {error}")
             return
@@ -97,4 +97,4 @@ def main(store: Path, out: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]))
+    main(Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3])
