@@ -159,8 +159,9 @@ class WindowLoader:
         """Return a batch, and on CUDA the event after which it is there."""
         if self._copies is None:
             return self._make(indices, rng), None
-        pinned = _each(self.windows.gather(indices, rng), lambda array: torch.from_numpy(array).contiguous().pin_memory())
-        with torch.cuda.stream(self._copies):
+        batch = self.windows.gather(indices, rng)
+        with torch.cuda.stream(self._copies):  # also makes its GPU this thread's
+            pinned = _each(batch, lambda array: torch.from_numpy(array).contiguous().pin_memory())
             return _each(pinned, lambda tensor: tensor.to(self._device, non_blocking=True)), self._copies.record_event()
 
 
