@@ -11,12 +11,11 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from robot_learning.core.errors import ConfigError
+from robot_learning.core.errors import ConfigError, MissingExtra
 from robot_learning.learning.team import join_team
 from tests.learning import two_processes
 from tests.learning.two_processes import JEPA, NOISY, PLAIN, train
 
-pytest.importorskip("accelerate")
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]
 
 
@@ -134,3 +133,10 @@ def test_a_single_device_is_refused(monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(ConfigError, match="device: expected auto, cpu or cuda with 2 processes, got 'cuda:1'"):
         join_team("cuda:1")
+
+
+def test_the_missing_extra_is_named(monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setitem(sys.modules, "accelerate", None)
+    with pytest.raises(MissingExtra, match=r"robot-learning\[distributed\]"):
+        join_team("cpu")
