@@ -3,8 +3,8 @@
 Rows are counted through the chosen episodes only, so training and held-out windows together hold every row once.
 """
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import Any, Protocol
 
 import numpy as np
 import psutil
@@ -15,6 +15,20 @@ from robot_learning.datasets.store import DemoStore
 from robot_learning.datasets.stores import DemoStores
 
 DEFAULT_IMAGE_BUDGET = 4 << 30
+_BLOCK = 1024
+"""Frames that are read from disk at a time."""
+
+
+class RowSource(Protocol):
+    """Where windows' rows come from: NumPy arrays here, or tensors on a training device."""
+
+    def action(self, rows: Any, zero: Any) -> Any:
+        """Return actions of ``rows`` (any shape) as a new array, zero where ``zero`` is True."""
+        ...
+
+    def take(self, keys: Sequence[str], rows: Any) -> dict[str, Any]:
+        """Return each key's values at ``rows`` (any shape)."""
+        ...
 
 
 class Columns:
@@ -24,7 +38,7 @@ class Columns:
         packed: Low-dimensional keys side by side, one matrix ``[n, d]`` per dtype.
         slices: Where a low-dimensional key lies: dtype, first and past-the-end column, shape of one row.
         images: Decoded images ``[n, y, x, c]`` by key.
-        frames: Readers of images that do not fit into memory, by key.
+        frames: Readers of images from disk, by key; used for those that are not in ``images``.
         actions: Requested actions ``[n, a]``; NaN in rows without one.
     """
 
@@ -37,7 +51,6 @@ class Columns:
         *,
         image_budget: int | None = None,
     ) -> None:
-        self._ranges = list(zip(starts.tolist(), (starts + lengths).tolist(), strict=True))
         self._global_rows = _concatenate_ranges(starts, lengths)
         self.actions = self._load(stores, "action")
         self.packed: dict[str, NDArray[Any]] = {}
@@ -45,20 +58,40 @@ class Columns:
         self._pack(stores, [key for key in keys if not stores.spec.observation[key].is_image])
         image_keys = [key for key in keys if stores.spec.observation[key].is_image]
         self.images: dict[str, Frames] = {}
-        self.frames: dict[str, FrameFiles] = {}
-        rows = int(lengths.sum())
         specs = [stores.spec.observation[key] for key in image_keys]
-        size = sum(rows * int(np.prod(spec.shape)) * np.dtype(spec.dtype).itemsize for spec in specs)
+        frame_bytes = sum(int(np.prod(spec.shape)) * np.dtype(spec.dtype).itemsize for spec in specs)
+        self._image_bytes = len(self._global_rows) * frame_bytes
         budget = _budget(image_budget)
-        for key in image_keys:
-            if size <= budget:
-                self.images[key] = FrameFiles(stores, key).load(self._ranges)
-            else:
-                self.frames[key] = FrameFiles(stores, key, cache_bytes=budget // len(image_keys))
+        fits = self._image_bytes <= budget
+        self.frames = {key: FrameFiles(stores, key, cache_bytes=0 if fits else budget // len(image_keys)) for key in image_keys}
+        if fits:
+            self.images = {key: frames.load(self._global_rows) for key, frames in self.frames.items()}
 
-    def action(self, rows: NDArray[np.int64]) -> NDArray[Any]:
-        """Return actions of ``rows`` (any shape), as a new array."""
-        return self.actions.take(rows, axis=0)
+    @property
+    def nbytes(self) -> int:
+        """Return the bytes that all rows take in memory, images decoded."""
+        return self.actions.nbytes + sum(values.nbytes for values in self.packed.values()) + self._image_bytes
+
+    def blocks(self, key: str) -> Iterator[NDArray[Any]]:
+        """Yield all rows of a key, images that are not in memory a block at a time."""
+        if key in self.slices:
+            dtype, first, stop, shape = self.slices[key]
+            yield self.packed[dtype][:, first:stop].reshape(len(self._global_rows), *shape)
+        elif key in self.images:
+            yield self.images[key]
+        else:
+            for start in range(0, len(self._global_rows), _BLOCK):
+                yield self.frames[key].load(self._global_rows[start : start + _BLOCK])
+
+    def release(self) -> None:
+        """Give up decoded images, which somebody else holds now; asked again, they come from disk."""
+        self.images = {}
+
+    def action(self, rows: NDArray[np.int64], zero: NDArray[np.bool_]) -> NDArray[Any]:
+        """Return actions of ``rows`` (any shape) as a new array, zero where ``zero`` is True."""
+        values = self.actions.take(rows, axis=0)
+        values[zero] = 0
+        return values
 
     def take(self, keys: Sequence[str], rows: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
         """Return each key's values at ``rows`` (any shape)."""

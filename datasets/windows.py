@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from robot_learning.core.errors import ConfigError, UnknownName
-from robot_learning.datasets.columns import Columns
+from robot_learning.datasets.columns import Columns, RowSource
 from robot_learning.datasets.randomness import KeyedRandom, draw
 from robot_learning.datasets.store import DemoStore
 from robot_learning.datasets.stores import DemoStores
@@ -199,21 +199,22 @@ class Windows:
             ``goal`` {key: ``[b, ...]``} and ``goal_steps`` ``[b]`` unless there are none, ``future``
             {key: ``[b, f, ...]``} and ``future_mask`` ``[b, f]`` where ``n_future`` asks for them, ``index`` ``[b]``.
         """
-        rows = self.rows(indices, rng)
-        action = self.columns.action(rows.action)
-        action[rows.action_zero] = 0
+        return self.assemble(self.rows(indices, rng), self.columns)
+
+    def assemble(self, rows: WindowRows, columns: RowSource) -> dict[str, Any]:
+        """Return the batch that :meth:`gather` promises from rows and what holds their values."""
         batch: dict[str, Any] = {
-            "observation": self.columns.take(self.observation_keys, rows.observation),
-            "action": action,
+            "observation": columns.take(self.observation_keys, rows.observation),
+            "action": columns.action(rows.action, rows.action_zero),
             "observation_mask": rows.observation_mask,
             "action_mask": rows.action_mask,
             "index": rows.index,
         }
         if rows.goal is not None:
-            batch["goal"] = self.columns.take(self.goal_keys, rows.goal)
+            batch["goal"] = columns.take(self.goal_keys, rows.goal)
             batch["goal_steps"] = rows.goal_steps
         if self.spec.n_future:
-            batch["future"] = self.columns.take(self.future_keys, rows.future)
+            batch["future"] = columns.take(self.future_keys, rows.future)
             batch["future_mask"] = rows.future_mask
         return batch
 

@@ -21,7 +21,7 @@ Status = Literal["ok", "warn", "fail"]
 
 PYTHON = (3, 11)
 REQUIRED = ("numpy", "torch", "mujoco", "zarr", "hydra-core", "gymnasium", "diffusers", "av", "opencv-python")
-OPTIONAL = {"gym-pusht": "pusht", "pyarrow": "lerobot", "zarrs": "fast"}
+OPTIONAL = {"gym-pusht": "pusht", "pyarrow": "lerobot", "zarrs": "fast", "accelerate": "distributed"}
 """Packages of the extras, with the extra that brings each."""
 
 LATE_MS = 20.0

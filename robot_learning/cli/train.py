@@ -47,6 +47,8 @@ def _train(cfg: DictConfig, command: str) -> int:
         command=command,
         config=OmegaConf.to_yaml(cfg, resolve=True),
     )
+    if not result.leads:
+        return 130 if result.interrupted else 0
     loss = ", ".join(f"{name} {value:.4g}" for name, value in result.metrics.items() if name.endswith("/loss"))
     print(f"{result.checkpoint}: step {result.steps}, {result.seconds:.0f} s, {loss}")
     if result.interrupted:

@@ -217,7 +217,9 @@ def load_optimizer(learner: Learner, tensors: Mapping[str, Tensor], path: Path) 
     state: dict[int, dict[str, Tensor]] = {}
     for index, name in enumerate(trained):
         if name in stepped:
-            state[index] = {moment: tensors[f"{name}/{moment}"] for moment in MOMENTS}
+            # files know no memory order, and fused kernels take a moment's numbers in that of its weight
+            ordered = {moment: torch.empty_like(trained[name]).copy_(tensors[f"{name}/{moment}"]) for moment in MOMENTS[1:]}
+            state[index] = {"step": tensors[f"{name}/step"], **ordered}
     groups = learner.optimizer.state_dict()["param_groups"]
     learner.optimizer.load_state_dict({"state": state, "param_groups": groups})
 

@@ -12,12 +12,17 @@ class Interrupt:
 
     Outside the main thread it does nothing, as Python delivers signals there only.
 
+    Args:
+        launched: A launcher started this process: it passes signals on, so that one may come twice, and kills who does not end.
+        quiet: Do not say that a signal came.
+
     Attributes:
         requested: Whether a signal came.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, launched: bool = False, quiet: bool = False) -> None:
         self.requested = False
+        self._launched, self._quiet = launched, quiet
         self._former: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> Self:
@@ -33,7 +38,9 @@ class Interrupt:
             signal.signal(number, handler)
 
     def _handle(self, number: int, _frame: FrameType | None) -> None:
-        if self.requested:
+        if self.requested and not self._launched:
             raise KeyboardInterrupt
+        if not self.requested and not self._quiet:
+            more = "" if self._launched else "; once more stops at once"
+            sys.stderr.write(f"\n{signal.Signals(number).name}: finishing the step and saving{more}\n")
         self.requested = True
-        sys.stderr.write(f"\n{signal.Signals(number).name}: finishing the step and saving; once more stops at once\n")

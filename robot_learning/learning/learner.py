@@ -1,7 +1,7 @@
 """One step of learning: batch in, better policy out."""
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from robot_learning.learning.randomness import keyed_randomness
 from robot_learning.learning.recipe import Recipe
+from robot_learning.learning.team import Team
 from robot_learning.nn.ema import EMA
 from robot_learning.policies.policy import LearnedPolicy
 
@@ -19,7 +20,8 @@ Batch = Mapping[str, Any]
 class Learner:
     """A policy, its optimiser and the moving average of its weights.
 
-    All randomness of step n is keyed by (seed, n): the state below is all that a resumed run needs.
+    All randomness of step n is keyed by (seed, n, piece of the batch): the state below is all that a resumed run needs, and
+    after every step it is the same in all processes of a team.
 
     Attributes:
         policy: The policy, holding the raw (not averaged) weights.
@@ -27,9 +29,10 @@ class Learner:
         optimizer: The torch optimiser.
         ema: The moving average, None without one.
         step_count: Updates made so far.
+        team: The processes that train together.
     """
 
-    def __init__(self, policy: LearnedPolicy, recipe: Recipe, *, steps: int, seed: int = 0) -> None:
+    def __init__(self, policy: LearnedPolicy, recipe: Recipe, *, steps: int, seed: int = 0, team: Team | None = None) -> None:
         """Prepare the updates.
 
         Args:
@@ -37,16 +40,21 @@ class Learner:
             recipe: The settings of the update.
             steps: Updates in all: the length of the learning-rate schedule and of what ``after_step`` schedules.
             seed: Key of noise and dropout.
+            team: The processes that train together; default this one alone.
         """
         self.policy = policy
         self.recipe = recipe
+        self.device = next(policy.parameters()).device
+        if recipe.orders_channels_last(self.device):
+            policy.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.optimizer = recipe.build_optimizer(policy)
         self.ema = None if recipe.ema is None else EMA(policy, decay=recipe.ema)
         self.step_count = 0
-        self.device = next(policy.parameters()).device
+        self.team = team or Team(self.device)
         self._steps = steps
         self._seed = seed
         self._loss = torch.compile(policy.loss) if recipe.compile else policy.loss
+        self._shared_loss = self.team.prepare(_Loss(policy, self._loss))
         self._autocasts = recipe.autocasts(self.device)
 
     def step(self, batch: Batch) -> dict[str, Tensor]:
@@ -55,8 +63,7 @@ class Learner:
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         self.policy.train()
-        with keyed_randomness(self.device, self._seed, "train", self.step_count) as generator:
-            metrics = self._backward(batch, generator)
+        metrics = self._backward(batch)
         if self.recipe.clip is not None:
             norm = nn.utils.clip_grad_norm_(self.policy.parameters(), self.recipe.clip)
             metrics["gradient_norm"] = norm.detach()
@@ -73,7 +80,7 @@ class Learner:
         """Return the metrics of the averaged weights on a validation batch, with the noise that belongs to ``index``."""
         self.policy.eval()
         with self.averaged(), keyed_randomness(self.device, self._seed, "validation", index) as generator:
-            return self._metrics(batch, generator)[1]
+            return self._metrics(self._loss, batch, generator)[1]
 
     @contextmanager
     def averaged(self) -> Iterator[LearnedPolicy]:
@@ -84,21 +91,40 @@ class Learner:
             with self.ema.applied(self.policy):
                 yield self.policy
 
-    def _backward(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
-        """Add up the gradients of the batch's pieces and return their mean metrics."""
+    def _backward(self, batch: Batch) -> dict[str, Tensor]:
+        """Average the gradients of the batch's pieces, the team's included, and return the mean metrics of the own ones."""
         pieces = split_batch(batch, self.recipe.accumulate)
         total: dict[str, Tensor] = {}
-        for piece in pieces:
-            loss, metrics = self._metrics(piece, generator)
-            (loss / len(pieces)).backward()  # type: ignore[no-untyped-call]
+        for number, piece in enumerate(pieces):
+            joint = self.team.rank * len(pieces) + number  # its number in the joint batch
+            last = number == len(pieces) - 1
+            with (
+                keyed_randomness(self.device, self._seed, "train", self.step_count, joint) as generator,
+                nullcontext() if last else self.team.keep_apart(self._shared_loss),
+            ):
+                loss, metrics = self._metrics(self._shared_loss, piece, generator)
+                (loss / len(pieces)).backward()  # type: ignore[no-untyped-call]
             for name, value in metrics.items():
                 total[name] = total.get(name, torch.zeros((), device=value.device)) + value / len(pieces)
         return total
 
-    def _metrics(self, batch: Batch, generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
+    def _metrics(
+        self, function: Callable[..., Any], batch: Batch, generator: torch.Generator
+    ) -> tuple[Tensor, dict[str, Tensor]]:
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self._autocasts):
-            loss, metrics = self._loss(batch, generator)
+            loss, metrics = function(batch, generator)
         return loss, {"loss": loss.detach()} | {name: value.detach() for name, value in metrics.items()}
+
+
+class _Loss(nn.Module):
+    """The loss as the ``forward`` of a module, which is what ``DistributedDataParallel`` wraps."""
+
+    def __init__(self, policy: LearnedPolicy, loss: Callable[..., tuple[Tensor, dict[str, Tensor]]]) -> None:
+        super().__init__()
+        self.policy, self._loss = policy, loss
+
+    def forward(self, batch: Batch, generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
+        return self._loss(batch, generator)
 
 
 def split_batch(batch: Batch, pieces: int) -> list[Batch]:

@@ -20,7 +20,8 @@ from robot_learning.datasets.stores import open_stores
 from robot_learning.learning.learner import Batch
 from robot_learning.learning.randomness import keyed_randomness
 from robot_learning.learning.recipe import Recipe
-from robot_learning.learning.training import DataSettings, pick_device, window_loaders
+from robot_learning.learning.team import Team, pick_device
+from robot_learning.learning.training import DataSettings, window_loaders
 from robot_learning.nn.attention import SequencePredictor
 from robot_learning.nn.denoiser import masked_mean
 from robot_learning.nn.normalizer import Standardize
@@ -151,7 +152,7 @@ def probe_checkpoint(
         )
     data, split_seed = _data(checkpoint, stores, validation, settings)
     with open_stores(data.stores) as opened:
-        loader, held_out = window_loaders(policy, opened, data, split_seed, place)
+        loader, held_out = window_loaders(policy, opened, data, split_seed, Team(place))
         if not held_out:
             raise ConfigError("probe: expected episodes held out to score on, got none; set validation, e.g. validation=0.1")
         try:

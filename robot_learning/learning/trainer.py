@@ -78,6 +78,7 @@ class Trainer:
 
     Attributes:
         learner: What is trained.
+        team: The processes that train together. They agree on when to stop, and only the leading one writes anything.
         state: Where the run stands.
     """
 
@@ -86,7 +87,7 @@ class Trainer:
         learner: Learner,
         loader: Loader,
         checkpoints: Checkpoints,
-        log: MetricsLog,
+        log: MetricsLog | None,
         *,
         settings: TrainerSettings | None = None,
         validation: Sequence[Batch] = (),
@@ -97,11 +98,11 @@ class Trainer:
             learner: Policy and optimiser.
             loader: Training batches on the learner's device.
             checkpoints: Where ``last`` and ``best`` are kept.
-            log: Where figures go.
+            log: Where figures go; None in processes that do not lead.
             settings: How often the loop logs, validates and saves.
             validation: Batches of held-out episodes; without any, no ``best`` is kept.
         """
-        self.learner = learner
+        self.learner, self.team = learner, learner.team
         self.state = Fit()
         self._loader = loader
         self._checkpoints = checkpoints
@@ -133,14 +134,15 @@ class Trainer:
         before, started = self.state.seconds, time.monotonic()
         self._mark = started
         limit = float("inf") if max_seconds is None else max_seconds
-        display = Progress(steps, self.learner.step_count, display=self._settings.progress)
-        with Interrupt() as interrupt, display as progress:
-            while self.learner.step_count < steps and self.state.seconds < limit and not interrupt.requested:
+        launched, leads = self.team.size > 1, self.team.leads
+        display = Progress(steps, self.learner.step_count, display=self._settings.progress if leads else "none")
+        with Interrupt(launched=launched, quiet=not leads) as interrupt, display as progress:
+            while self.learner.step_count < steps and not self.team.any(self.state.seconds >= limit or interrupt.requested):
                 self._step(batches)
                 self.state.seconds = before + time.monotonic() - started
                 progress.advance()
                 self._after_step(progress)
-            self.state.interrupted = interrupt.requested and self.learner.step_count < steps
+            self.state.interrupted = self.team.any(interrupt.requested) and self.learner.step_count < steps
             self._end(progress)
         return self.state
 
@@ -150,8 +152,9 @@ class Trainer:
         self._waited += time.perf_counter() - asked
         metrics = self.learner.step(batch)
         self._pending.append(_Step(self.learner.step_count, metrics, batch.get("index")))
-        if self.learner.device.type == "cpu" and not bool(metrics["loss"].isfinite()):
-            raise self._diverged(self._pending[-1], batch)
+        with self.team.together():
+            if self.learner.device.type == "cpu" and not bool(metrics["loss"].isfinite()):
+                raise self._diverged(self._pending[-1], batch)
 
     def _after_step(self, progress: Progress) -> None:
         step, settings = self.learner.step_count, self._settings
@@ -176,7 +179,8 @@ class Trainer:
             return
         self._check_pending()
         names = self._pending[0].metrics
-        means = torch.stack([torch.stack([step.metrics[name].float() for step in self._pending]).mean() for name in names])
+        own = torch.stack([torch.stack([step.metrics[name].float() for step in self._pending]).mean() for name in names])
+        means = self.team.mean(own)
         now = time.monotonic()
         elapsed = max(now - self._mark, 1e-9)
         figures = {f"train/{name}": value for name, value in zip(names, means.tolist(), strict=True)}
@@ -184,31 +188,35 @@ class Trainer:
         figures["speed/steps_per_s"] = len(self._pending) / elapsed
         figures["speed/wait_share"] = self._waited / elapsed
         figures["seconds"] = self.state.seconds
-        self._log.write(self.learner.step_count, figures)
-        self.state.metrics |= figures
+        self._write(figures)
         progress.note({"loss": figures["train/loss"]} | _only(self.state.metrics, "validation/loss"))
         self._pending, self._waited, self._mark = [], 0.0, now
 
     def _validate(self) -> None:
         """Average the metrics of the averaged weights over the fixed batches; keep the weights if they are the best."""
         self._validated = self.learner.step_count
+        self._check_pending()
         if not self._validation:
             return
         rows = [self.learner.evaluate(batch, index) for index, batch in enumerate(self._validation)]
         figures = {f"validation/{name}": float(torch.stack([row[name].float() for row in rows]).mean()) for name in rows[0]}
-        self._log.write(self.learner.step_count, figures)
-        self.state.metrics |= figures
+        self._write(figures)
         loss = figures["validation/loss"]
         if loss < self.state.best.get("loss", float("inf")):
             self.state.best = {"loss": loss, "step": self.learner.step_count}
-            self._check_pending()
             self._checkpoints.save_best(self.learner, self.state.best)
+
+    def _write(self, figures: Mapping[str, float]) -> None:
+        self.state.metrics |= figures
+        if self._log is not None:
+            self._log.write(self.learner.step_count, figures)
 
     def _save(self) -> None:
         self._check_pending()
         self._check_weights()
-        trainer = {"loader": self._loader.state_dict(), "seconds": self.state.seconds, "best": self.state.best}
-        self._checkpoints.save_last(self.learner, trainer)
+        if self.team.leads:
+            trainer = {"loader": self._loader.state_dict(), "seconds": self.state.seconds, "best": self.state.best}
+            self._checkpoints.save_last(self.learner, trainer)
         self._saved = self.learner.step_count
 
     def _check_pending(self) -> None:
@@ -216,13 +224,15 @@ class Trainer:
         if not self._pending:
             return
         finite = torch.stack([step.metrics["loss"].isfinite() for step in self._pending]).tolist()
-        if not all(finite):
-            raise self._diverged(self._pending[finite.index(False)], None)
+        with self.team.together():
+            if not all(finite):
+                raise self._diverged(self._pending[finite.index(False)], None)
 
     def _check_weights(self) -> None:
         broken = [name for name, weight in self.learner.policy.named_parameters() if not bool(weight.isfinite().all())]
-        if broken:
-            raise Diverged(f"step {self.learner.step_count}: weights are not finite in {broken[0]!r}; {self._advice()}")
+        with self.team.together():
+            if broken:
+                raise Diverged(f"step {self.learner.step_count}: weights are not finite in {broken[0]!r}; {self._advice()}")
 
     def _diverged(self, step: "_Step", batch: Batch | None) -> Diverged:
         rows = [] if step.index is None else step.index.tolist()

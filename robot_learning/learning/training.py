@@ -5,7 +5,8 @@ import json
 import platform
 import shutil
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ import torch
 
 from robot_learning import __version__
 from robot_learning.core.errors import CheckpointError, ConfigError
-from robot_learning.datasets.loader import WindowLoader
+from robot_learning.datasets.loader import Residence, WindowLoader
 from robot_learning.datasets.stores import DemoStores, open_stores
 from robot_learning.datasets.windows import Windows, WindowSpec, split_episodes
 from robot_learning.learning.checkpoint import Checkpoints
@@ -22,6 +23,7 @@ from robot_learning.learning.learner import Batch, Learner
 from robot_learning.learning.metrics import MetricsLog
 from robot_learning.learning.randomness import keyed_randomness
 from robot_learning.learning.recipe import Recipe
+from robot_learning.learning.team import Team, join_team
 from robot_learning.learning.trainer import Trainer, TrainerSettings
 from robot_learning.nn.parts import settle
 from robot_learning.policies.policy import LearnedPolicy, build_policy, read_header, start_from
@@ -37,9 +39,11 @@ class DataSettings:
         goal_range: Fewest and most steps ahead of the newest observed step that a future goal lies.
         goal_sampling: ``uniform`` or ``geometric``.
         final_probability: Share of future goals that are the episode's last frame instead.
-        batch_size: Windows per step.
+        batch_size: Windows per step, shared by the processes where several train together.
         validation: Share of the episodes held out.
         num_workers: Threads that read ahead; the data do not depend on it.
+        resident: Keep the data on the training device: true, false, or ``auto``: on CUDA, where they take at most half of
+            the free memory. The data do not depend on it.
     """
 
     stores: Sequence[str]
@@ -50,6 +54,7 @@ class DataSettings:
     batch_size: int = 256
     validation: float = 0.05
     num_workers: int = 0
+    resident: Residence = "auto"
 
 
 @dataclass(frozen=True)
@@ -62,6 +67,7 @@ class TrainResult:
         steps: Updates made.
         interrupted: Whether a signal stopped it early.
         metrics: The newest figures.
+        leads: Whether this process wrote figures and checkpoints: of several, one does.
     """
 
     checkpoint: Path
@@ -69,6 +75,7 @@ class TrainResult:
     steps: int
     interrupted: bool
     metrics: dict[str, float]
+    leads: bool = True
 
 
 def train_policy(
@@ -96,7 +103,8 @@ def train_policy(
         steps: Updates in all.
         max_seconds: Training time in all [s]; None does not limit it.
         seed: Of the weights, the batches and the noise.
-        device: ``auto`` (cuda when there is one) or a torch device.
+        device: ``auto`` (cuda when there is one) or a torch device; where a launcher started several processes, ``auto``,
+            ``cpu`` or ``cuda``, see :mod:`robot_learning.learning.team`.
         resume: Go on where the run in ``out`` stopped.
         init_from: Checkpoint of an equal policy whose weights to begin with.
         recipe: Settings of the update.
@@ -109,27 +117,25 @@ def train_policy(
         CheckpointError: The checkpoint to resume or begin from is damaged or of another policy.
     """
     out, recipe, settings = Path(out), recipe or Recipe(), settings or TrainerSettings()
-    place = torch.device(pick_device(device))
-    if not data.stores:
-        raise ConfigError("data.stores: expected at least one store, got none; e.g. data.stores=[runs/play.zarr]")
-    with open_stores(data.stores) as stores:
-        prepare_run_folder(out, resume, config)
-        settled = settle(policy_config, read_header(out / "checkpoints" / "last")["policy"] if resume else None)
-        policy = _new_policy(settled if resume else policy_config, stores, seed, None if resume else init_from)
-        loader, validation = window_loaders(policy, stores, data, seed, place)
-        checkpoints = Checkpoints(out / "checkpoints", settled, _provenance(stores, data, seed, recipe, command))
-    learner = Learner(policy.to(place), recipe, steps=steps, seed=seed)
-    saved = checkpoints.load_last(learner) if resume and checkpoints.last.exists() else None
-    log = MetricsLog(out / "metrics.jsonl", tensorboard=settings.tensorboard, resume_step=learner.step_count)
-    trainer = Trainer(learner, loader, checkpoints, log, settings=settings, validation=validation)
-    if saved is not None:
-        trainer.resume(saved)
-    try:
+    team = join_team(device)
+    with team.together():
+        if not data.stores:
+            raise ConfigError("data.stores: expected at least one store, got none; e.g. data.stores=[runs/play.zarr]")
+        with open_stores(data.stores) as stores:
+            prepare_run_folder(out, resume, config, writes=team.leads)
+            settled = settle(policy_config, read_header(out / "checkpoints" / "last")["policy"] if resume else None)
+            policy = _new_policy(settled if resume else policy_config, stores, seed, None if resume else init_from)
+            loader, validation = window_loaders(policy, stores, data, seed, team)
+            checkpoints = Checkpoints(out / "checkpoints", settled, _provenance(stores, data, seed, recipe, command))
+    learner = Learner(policy.to(team.device), recipe, steps=steps, seed=seed, team=team)
+    with team.together():
+        saved = checkpoints.load_last(learner) if resume else None
+    with closing(loader), _opened_log(out, settings, learner) as log:
+        trainer = Trainer(learner, loader, checkpoints, log, settings=settings, validation=validation)
+        if saved is not None:
+            trainer.resume(saved)
         state = trainer.fit(steps, max_seconds)
-    finally:
-        log.close()
-        loader.close()
-    return TrainResult(checkpoints.last, state.seconds, learner.step_count, state.interrupted, state.metrics)
+    return TrainResult(checkpoints.last, state.seconds, learner.step_count, state.interrupted, state.metrics, team.leads)
 
 
 def _new_policy(policy_config: Mapping[str, Any], stores: DemoStores, seed: int, init_from: Path | str | None) -> LearnedPolicy:
@@ -140,20 +146,29 @@ def _new_policy(policy_config: Mapping[str, Any], stores: DemoStores, seed: int,
     return policy
 
 
-def pick_device(name: str) -> str:
-    """Return ``name``, or for ``auto`` the fastest device there is."""
-    if name != "auto":
-        return name
-    return "cuda" if torch.cuda.is_available() else "cpu"
+@contextmanager
+def _opened_log(out: Path, settings: TrainerSettings, learner: Learner) -> Iterator[MetricsLog | None]:
+    """Open the log of the run's figures; None in a process that does not lead."""
+    if not learner.team.leads:
+        yield None
+        return
+    path = out / "metrics.jsonl"
+    with closing(MetricsLog(path, tensorboard=settings.tensorboard, resume_step=learner.step_count)) as log:
+        yield log
 
 
-def prepare_run_folder(out: Path, resume: bool, config: str = "") -> None:
-    """Make the run folder with its configuration; refuse to train over a former run unless it is resumed."""
+def prepare_run_folder(out: Path, resume: bool, config: str = "", *, writes: bool = True) -> None:
+    """Make the run folder with its configuration; refuse to train over a former run unless it is resumed.
+
+    Without ``writes`` another process makes it.
+    """
     last = out / "checkpoints" / "last"
     if resume and not last.exists():
         raise CheckpointError(f"{last}: nothing to resume from; leave resume=true away to start a new run")
     if not resume and last.exists():
         raise ConfigError(f"{out}: holds a run already; add resume=true to go on, or choose another out=")
+    if not writes:
+        return
     if not resume:
         shutil.rmtree(out / "tensorboard", ignore_errors=True)
     out.mkdir(parents=True, exist_ok=True)
@@ -162,9 +177,12 @@ def prepare_run_folder(out: Path, resume: bool, config: str = "") -> None:
 
 
 def window_loaders(
-    policy: LearnedPolicy, stores: DemoStores, data: DataSettings, seed: int, device: torch.device
+    policy: LearnedPolicy, stores: DemoStores, data: DataSettings, seed: int, team: Team
 ) -> tuple[WindowLoader, list[Batch]]:
-    """Return the training loader and the fixed validation batches (of episodes that are never trained on)."""
+    """Return this process' training loader and the fixed validation batches (of episodes that are never trained on).
+
+    The leading process alone validates.
+    """
     goal_keys: tuple[str, ...] = policy.goal_keys
     spec = WindowSpec(
         n_obs=policy.n_obs,
@@ -180,10 +198,18 @@ def window_loaders(
     def windows(episodes: list[int]) -> Windows:
         return Windows(stores, spec, policy.observation_keys, goal_keys, episodes, future_keys=policy.future_keys)
 
-    loader = WindowLoader(windows(train), data.batch_size, seed=seed, device=device, num_workers=data.num_workers)
-    if not held_out:
+    loader = WindowLoader(
+        windows(train),
+        data.batch_size,
+        seed=seed,
+        device=team.device,
+        num_workers=data.num_workers,
+        resident=data.resident,
+        part=(team.rank, team.size),
+    )
+    if not held_out or not team.leads:
         return loader, []
-    fixed = WindowLoader(windows(held_out), data.batch_size, seed=seed + 1, device=device, drop_last=False)
+    fixed = WindowLoader(windows(held_out), data.batch_size, seed=seed + 1, device=team.device, drop_last=False)
     count = min(_VALIDATION_BATCHES, fixed.epoch_steps)
     return loader, list(itertools.islice(fixed, count))
 

@@ -191,6 +191,12 @@ class PolicyContract:
             losses.append(float(loss.detach()))
         assert np.mean(losses[-20:]) < self.overfit_to * losses[0]
 
+    def test_every_trained_weight_takes_part_in_the_loss(self):
+        """Processes that average their gradients wait for those of all weights."""
+        policy = self.make().train()
+        policy.loss(self.batch(4), torch.Generator().manual_seed(0))[0].backward()
+        assert [name for name, weight in policy.named_parameters() if weight.requires_grad and weight.grad is None] == []
+
     def test_the_loss_leaves_the_batch_alone(self):
         policy, batch = self.make().train(), self.batch(4)
         flat = lambda tree: [v for value in tree.values() for v in (flat(value) if isinstance(value, dict) else [value])]  # noqa: E731

@@ -2,55 +2,29 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from robot_learning.core.errors import CheckpointError, ConfigError, Diverged
-from robot_learning.core.types import Episode
 from robot_learning.datasets.store import DemoStore
 from robot_learning.learning.recipe import Recipe
 from robot_learning.learning.trainer import TrainerSettings
 from robot_learning.learning.training import DataSettings, train_policy
 from robot_learning.policies.policy import load_policy
-from tests.contracts.policy import SPEC
 from tests.nn.tiny_models import ENCODER, save_tiny
 from tests.policies import test_policies
 
-BESO, GCBC = test_policies.TestBESOPerceptron, test_policies.TestGCBCPerceptron
+BESO, GCBC, IMAGES = test_policies.TestBESOPerceptron, test_policies.TestGCBCPerceptron, test_policies.TestBESOFromImages
 QUIET = TrainerSettings(log_every=1, validate_every=2, save_every=2, tensorboard=False, progress="none")
-RECIPE = Recipe(lr=1e-3, warmup=2, precision="fp32")
+RECIPE = Recipe(lr=1e-3, warmup=2, precision="fp32", channels_last=True)
 
 
-def episode(rng, steps=20):
-    rows = steps + 1
-    return Episode(
-        observation={
-            "position": rng.normal(size=(rows, 3)).astype(np.float32),
-            "velocity": rng.normal(size=(rows, 2)).astype(np.float32),
-            "camera": rng.integers(0, 255, (rows, 24, 24, 3), np.uint8),
-        },
-        action=rng.uniform(-1, 1, (steps, 2)).astype(np.float32),
-        applied=rng.uniform(-1, 1, (steps, 2)).astype(np.float32),
-        time=np.arange(rows) / 10.0,
-        source=("test",) * steps,
-        reward=np.full(steps, np.nan, np.float32),
-    )
-
-
-@pytest.fixture(scope="module")
-def store(tmp_path_factory):
-    path = tmp_path_factory.mktemp("store") / "demos.zarr"
-    rng = np.random.default_rng(0)
-    with DemoStore.create(path, SPEC) as made:
-        for _ in range(4):
-            made.append(episode(rng))
-    return str(path)
-
-
-def train(store, out, steps, case=BESO, **options):
-    data = DataSettings([store], goal_range=(1, 8), batch_size=8, validation=0.25)
+def train(store, out, steps, case=BESO, *, resident="auto", **options):
+    data = DataSettings([store], goal_range=(1, 8), batch_size=8, validation=0.25, resident=resident)
     settings = {"settings": QUIET, "recipe": RECIPE, "device": "cpu", "seed": 3, **options}
     return train_policy(case().full_config(), data, out, steps=steps, **settings)
 
@@ -59,17 +33,18 @@ def files(folder):
     return {name: (folder / name).read_bytes() for name in ("weights.safetensors", "raw.safetensors", "optimizer.safetensors")}
 
 
-@pytest.mark.parametrize("case", [BESO, GCBC])
-def test_stopped_and_resumed_is_bit_for_bit_straight_through(store, tmp_path, case):
-    straight = train(store, tmp_path / "straight", 6, case)
-    train(store, tmp_path / "twice", 6, case, max_seconds=0.0)  # stops at once, before the first step
+@pytest.mark.parametrize(("case", "accumulate"), [(BESO, 1), (BESO, 3), (GCBC, 1), (IMAGES, 1)])
+def test_stopped_and_resumed_is_bit_for_bit_straight_through(store, tmp_path, case, accumulate):
+    options = {"recipe": replace(RECIPE, accumulate=accumulate)}
+    straight = train(store, tmp_path / "straight", 6, case, **options)
+    train(store, tmp_path / "twice", 6, case, max_seconds=0.0, **options)  # stops at once, before the first step
     with pytest.raises(ConfigError, match="resume=true"):
-        train(store, tmp_path / "twice", 6, case)
-    first = train(store, tmp_path / "resumed", 6, case, settings=QUIET, max_seconds=1e9)
+        train(store, tmp_path / "twice", 6, case, **options)
+    first = train(store, tmp_path / "resumed", 6, case, settings=QUIET, max_seconds=1e9, **options)
     assert files(first.checkpoint) == files(straight.checkpoint)
     for steps in (2, 4):  # the schedule is that of six steps, so stop by hand after some of them
-        stop_after(store, tmp_path / "parts", steps, case)
-    resumed = train(store, tmp_path / "parts", 6, case, resume=True)
+        stop_after(store, tmp_path / "parts", steps, case, **options)
+    resumed = train(store, tmp_path / "parts", 6, case, resume=True, **options)
     assert resumed.steps == 6
     assert files(resumed.checkpoint) == files(straight.checkpoint)
 
@@ -94,7 +69,7 @@ def test_a_pretrained_encoder_is_taken_from_its_source_once(store, tmp_path):
         train_policy(config, data, tmp_path / "other", steps=2, device="cpu", **options)
 
 
-def stop_after(store, out, steps, case):
+def stop_after(store, out, steps, case, **options):
     """Train a run of six steps and stop it after ``steps``, as a signal would."""
     from robot_learning.learning import trainer
 
@@ -116,11 +91,21 @@ def stop_after(store, out, steps, case):
 
     trainer.Interrupt, trainer.Progress.advance = Stop, counted
     try:
-        result = train(store, out, 6, case, resume=(out / "checkpoints/last").exists())
+        result = train(store, out, 6, case, resume=(out / "checkpoints/last").exists(), **options)
     finally:
         trainer.Interrupt, trainer.Progress.advance = original, advance
     assert result.interrupted
     assert result.steps == steps
+
+
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
+def test_where_the_data_lie_changes_no_weight(store, tmp_path, device):
+    host, there = (
+        train(store, tmp_path / str(resident), 4, IMAGES, device=device, resident=resident) for resident in (False, True)
+    )
+    one, other = (load_file(result.checkpoint / "raw.safetensors") for result in (host, there))
+    for name, value in one.items():  # a GPU may add in another order
+        torch.testing.assert_close(value, other[name], rtol=0, atol=0.0 if device == "cpu" else 1e-5)
 
 
 def test_another_seed_gives_other_weights(store, tmp_path):
