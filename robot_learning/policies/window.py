@@ -11,20 +11,25 @@ from torch import Tensor, nn
 
 from robot_learning.core.arguments import check_arguments
 from robot_learning.core.errors import ConfigError, SpecMismatch, UnknownName
+from robot_learning.core.language import INSTRUCTION, goal_spec
 from robot_learning.core.spec import ArraySpec, RobotSpec
 from robot_learning.core.types import Stats
 from robot_learning.nn.cameras import Cameras
 from robot_learning.nn.normalizer import Standardize
 from robot_learning.nn.objects import ObjectPool
+from robot_learning.nn.parts import build_part
 
 _REACH = 10.0
 """Standardised inputs are clamped to this many standard deviations: far outside the data nothing was learned anyway."""
+LANGUAGE = {"_target_": "robot_learning.nn.language.InstructionEncoder"}
+"""Reads instructions unless a policy's ``language`` names another encoder."""
 
 
 class WindowEncoder(nn.Module):
     """Standardise and join low-dimensional keys; encode images.
 
-    A goal goes through the normaliser and the image encoder of the observation of the same name.
+    A goal goes through the normaliser and the image encoder of the observation of the same name; an instruction has an encoder
+    of its own.
 
     Args:
         spec: The robot.
@@ -34,6 +39,8 @@ class WindowEncoder(nn.Module):
         vision: Settings of :class:`robot_learning.nn.cameras.Cameras`; None: a small encoder for each camera.
         interchangeable: Keys that hold several like objects one after the other, with their number, e.g.
             ``{"block_position": 3}``. They are pooled by attention, so that like things are treated alike whatever their order.
+        language: ``_target_`` and settings of the encoder of instructions, see :mod:`robot_learning.nn.language`; None is
+            :data:`LANGUAGE`.
         pools: Make the pool of :meth:`relate`; False for policies that pool :meth:`object_columns` in networks of their own.
 
     Attributes:
@@ -49,16 +56,14 @@ class WindowEncoder(nn.Module):
         vision: Mapping[str, Any] | None = None,
         interchangeable: Mapping[str, int] | None = None,
         *,
+        language: Mapping[str, Any] | None = None,
         pools: bool = True,
     ) -> None:
         """Make normalisers and encoders for the keys used."""
         super().__init__()
         self.observation_keys, self.goal_keys = tuple(observation_keys), tuple(goal_keys)
         used = tuple(dict.fromkeys(self.observation_keys + self.goal_keys))
-        for key in used:
-            if key not in spec.observation:
-                raise UnknownName("observation key", key, spec.observation)
-        self._specs = {key: spec.observation[key] for key in used}
+        self._specs = {key: goal_spec(spec, key) for key in used}
         self._objects = dict(interchangeable or {})
         for key, count in self._objects.items():
             if key not in used:
@@ -71,9 +76,12 @@ class WindowEncoder(nn.Module):
             raise ConfigError(f"interchangeable: expected one number of objects for all keys, got {self._objects}")
         check_arguments(Cameras, ("specs", "observation_keys", "goal_keys", *(vision or {})), what="vision")
         self.images = Cameras(self._specs, self.observation_keys, self.goal_keys, **(vision or {}))
-        low = [key for key in used if key not in self.images.sizes]
+        self.language = build_part(language or LANGUAGE) if INSTRUCTION in self.goal_keys else None
+        low = [key for key in used if key not in (*self.images.sizes, INSTRUCTION)]
         self.scales = nn.ModuleDict({key: Standardize(fitting(statistics, key, self._specs[key])) for key in low})
         self.sizes = {key: int(np.prod(self._specs[key].shape)) for key in low} | self.images.sizes
+        if self.language is not None:
+            self.sizes[INSTRUCTION] = self.language.size
         self.observation_size = sum(self.sizes[key] for key in self.observation_keys)
         self.goal_size = sum(self.sizes[key] for key in self.goal_keys)
         self.pool = self._object_pool() if self._objects and pools else None
@@ -133,6 +141,9 @@ class WindowEncoder(nn.Module):
         if key in self.images.sizes:
             encoded: Tensor = self.images(key, values, generator)
             return encoded
+        if key == INSTRUCTION and self.language is not None:
+            read: Tensor = self.language(values[key][:, 0]).unsqueeze(1)
+            return read
         scaled: Tensor = self.scales[key](values[key].flatten(2).float())
         return scaled.clamp(-_REACH, _REACH)
 

@@ -168,7 +168,7 @@ def test_no_goal_is_no_goal(goal):
 
 
 def test_a_goal_without_the_policys_keys():
-    with pytest.raises(SpecMismatch, match=r"goal: missing keys \['position'\].*available: \['velocity'\]"):
+    with pytest.raises(SpecMismatch, match=r"goal: expected \['position'\].*got \['velocity'\]"):
         ChunkedActor(GoToGoal()).reset(goal={"velocity": np.zeros(2)})
 
 

@@ -51,6 +51,8 @@ class PlayLMP(LearnedPolicy):
         temperature: 1 samples actions from the mixture, 0 takes the mean of the likeliest component.
         vision: Settings of :class:`robot_learning.nn.cameras.Cameras`; None: a small encoder for each camera.
         interchangeable: Keys that hold several like objects, see :class:`robot_learning.policies.window.WindowEncoder`.
+        language: ``_target_`` and settings of what reads instructions; None is the default of
+            :class:`robot_learning.policies.window.WindowEncoder`.
     """
 
     def __init__(
@@ -71,6 +73,7 @@ class PlayLMP(LearnedPolicy):
         temperature: float = 1.0,
         vision: Mapping[str, Any] | None = None,
         interchangeable: Mapping[str, int] | None = None,
+        language: Mapping[str, Any] | None = None,
     ) -> None:
         """Build encoder and networks."""
         super().__init__(spec, observation_keys, goal_keys, n_obs=1, horizon=1)
@@ -83,7 +86,9 @@ class PlayLMP(LearnedPolicy):
             raise ConfigError("PlayLMP: a plan needs a recognition network, got none; plan=null is Play-GCBC")
         self.n_action = self.n_future = window
         self.future_keys = self.observation_keys
-        self.encoder = WindowEncoder(spec, statistics, observation_keys, goal_keys, vision, interchangeable)
+        self.encoder = WindowEncoder(
+            spec, statistics, observation_keys, goal_keys, vision, interchangeable, language=language
+        )
         self.actions = MinMax(fitting(statistics, "action", spec.action))
         sizes = self.encoder.related_sizes
         present = sizes["state_size"] + sizes["goal_size"]
