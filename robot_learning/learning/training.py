@@ -197,10 +197,10 @@ _VALIDATION_BATCHES = 8
 
 
 def usable_episodes(policy: LearnedPolicy, stores: DemoStores) -> list[int]:
-    """Return the episodes that a policy can learn from: for one that needs an instruction those that have one.
+    """Return the episodes that a policy can learn from: for one that takes no other goals than instructions those with one.
 
     Raises:
-        ConfigError: None has.
+        ConfigError: It reads instructions and there are none.
     """
     instructions = stores.table["instruction"]
     if INSTRUCTION not in policy.goal_keys:
@@ -211,6 +211,8 @@ def usable_episodes(policy: LearnedPolicy, stores: DemoStores) -> list[int]:
             f"goal_keys: {INSTRUCTION!r} wants episodes with instructions, got {len(instructions)} without, as play has none; "
             "collect demonstrations (operator=expert), or choose other goal_keys"
         )
+    if not all(INSTRUCTION in keys for keys in policy.goal_choices):
+        return list(range(len(instructions)))
     if len(usable) < len(instructions):
         _LOG.warning(
             "%d of %d episodes have no instruction and are left out", len(instructions) - len(usable), len(instructions)

@@ -174,7 +174,8 @@ class LearnedPolicy(nn.Module, ABC):
             seen |= checked_tensors(window, {"action": self.spec.action}, self.n_past, batch, device)
         aimed: Tensors = {}
         if goal is not None:
-            asked = {key: goal_spec(self.spec, key) for key in self.asked_goal_keys}
+            told = (keys for keys in self.goal_choices if all(key in goal for key in keys))
+            asked = {key: goal_spec(self.spec, key) for key in next(told, self.asked_goal_keys)}
             aimed = checked_tensors(goal, asked, None, batch, device)
         elif self.asked_goal_keys and not self.goal_optional:
             raise SpecMismatch(f"goal: expected {list(self.asked_goal_keys)}, got none")

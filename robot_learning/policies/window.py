@@ -41,6 +41,7 @@ class WindowEncoder(nn.Module):
             ``{"block_position": 3}``. They are pooled by attention, so that like things are treated alike whatever their order.
         language: ``_target_`` and settings of the encoder of instructions, see :mod:`robot_learning.nn.language`; None is
             :data:`LANGUAGE`.
+        goal_space: Size of goals that a policy makes of :meth:`aim`'s vectors before :meth:`relate`; None for none of its own.
         pools: Make the pool of :meth:`relate`; False for policies that pool :meth:`object_columns` in networks of their own.
 
     Attributes:
@@ -57,6 +58,7 @@ class WindowEncoder(nn.Module):
         interchangeable: Mapping[str, int] | None = None,
         *,
         language: Mapping[str, Any] | None = None,
+        goal_space: int | None = None,
         pools: bool = True,
     ) -> None:
         """Make normalisers and encoders for the keys used."""
@@ -83,8 +85,9 @@ class WindowEncoder(nn.Module):
         if self.language is not None:
             self.sizes[INSTRUCTION] = self.language.size
         self.observation_size = sum(self.sizes[key] for key in self.observation_keys)
-        self.goal_size = sum(self.sizes[key] for key in self.goal_keys)
-        self.pool = self._object_pool() if self._objects and pools else None
+        self.goal_size = sum(self.sizes[key] for key in self.goal_keys) if goal_space is None else goal_space
+        paired_keys = self.goal_keys if goal_space is None else ()
+        self.pool = self._object_pool(paired_keys) if self._objects and pools else None
 
     @property
     def related_sizes(self) -> dict[str, int]:
@@ -117,10 +120,12 @@ class WindowEncoder(nn.Module):
             raise SpecMismatch(f"goal: expected {wanted}, got none; in training set data.goal to future or final")
         return states, self.aim(goal, generator)
 
-    def aim(self, goal: Mapping[str, Tensor], generator: torch.Generator | None = None) -> Float[Tensor, "b g"]:
-        """Return one vector per goal."""
-        once = {key: goal[key].unsqueeze(1) for key in self.goal_keys}
-        return torch.cat([self._encode(key, once, generator) for key in self.goal_keys], dim=-1).squeeze(1)
+    def aim(
+        self, goal: Mapping[str, Tensor], generator: torch.Generator | None = None, keys: Sequence[str] | None = None
+    ) -> Float[Tensor, "b g"]:
+        """Return one vector per goal, of all goal keys or some."""
+        once = {key: goal[key].unsqueeze(1) for key in keys or self.goal_keys}
+        return torch.cat([self._encode(key, once, generator) for key in once], dim=-1).squeeze(1)
 
     def object_columns(self, keys: Sequence[str]) -> list[list[int]]:
         """Return which columns of the joined vector of ``keys`` belong to each like object; empty where there are none."""
@@ -128,10 +133,10 @@ class WindowEncoder(nn.Module):
             return []
         return _columns_of_objects(keys, self.sizes, self._objects, next(iter(self._objects.values())))[0]
 
-    def _object_pool(self) -> ObjectPool:
+    def _object_pool(self, goal_keys: Sequence[str]) -> ObjectPool:
         count = next(iter(self._objects.values()))
         columns, places = {}, {}
-        for name, keys in (("state", self.observation_keys), ("goal", self.goal_keys)):
+        for name, keys in (("state", self.observation_keys), ("goal", goal_keys)):
             columns[name], places[name] = _columns_of_objects(keys, self.sizes, self._objects, count)
         shared = [key for key in places["state"] if key in places["goal"]]
         paired = [pair for key in shared for pair in zip(places["state"][key], places["goal"][key], strict=True)]
