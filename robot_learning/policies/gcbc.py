@@ -122,9 +122,7 @@ class GCBC(LearnedPolicy):
     ) -> None:
         """Build encoder and trunk."""
         super().__init__(spec, observation_keys, goal_keys, n_obs, horizon)
-        self.encoder = WindowEncoder(
-            spec, statistics, observation_keys, goal_keys, vision, interchangeable, language=language
-        )
+        self.encoder = WindowEncoder(spec, statistics, observation_keys, goal_keys, vision, interchangeable, language=language)
         self.actions = MinMax(fitting(statistics, "action", spec.action))
         self.network = build_part(
             network,

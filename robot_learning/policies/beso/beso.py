@@ -94,9 +94,7 @@ class BESO(LearnedPolicy):
             )
         if guidance != 1.0 and goal_dropout == 0.0:
             raise ConfigError(f"BESO: guidance {guidance} needs a network trained with goal_dropout > 0")
-        self.encoder = WindowEncoder(
-            spec, statistics, observation_keys, goal_keys, vision, interchangeable, language=language
-        )
+        self.encoder = WindowEncoder(spec, statistics, observation_keys, goal_keys, vision, interchangeable, language=language)
         self.actions = MinMax(fitting(statistics, "action", spec.action))
         self.network = build_part(
             network,

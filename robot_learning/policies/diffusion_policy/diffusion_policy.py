@@ -70,9 +70,7 @@ class DiffusionPolicy(LearnedPolicy):
                 f"DiffusionPolicy: expected sampler {' or '.join(SCHEDULERS)} and steps from 1 to train_steps {train_steps}, "
                 f"got {sampler!r} and {steps}"
             )
-        self.encoder = WindowEncoder(
-            spec, statistics, observation_keys, goal_keys, vision, interchangeable, language=language
-        )
+        self.encoder = WindowEncoder(spec, statistics, observation_keys, goal_keys, vision, interchangeable, language=language)
         self.actions = MinMax(fitting(statistics, "action", spec.action))
         sizes = self.encoder.related_sizes
         self.network = build_part(network, n_obs=n_obs, horizon=horizon, **sizes, action_size=spec.action.shape[0])
