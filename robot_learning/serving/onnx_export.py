@@ -46,6 +46,9 @@ def export_onnx(policy: LearnedPolicy, path: Path, provenance: Mapping[str, Any]
         raise MissingExtra(error.name or "onnx", "onnx") from error
     if not policy.repeatable:
         raise ConfigError(f"{type(policy).__name__}: an export needs a sampler that draws no noise on its way, such as ddim")
+    fixed = [type(part).__name__ for part in policy.modules() if not getattr(part, "exportable", True)]
+    if fixed:
+        raise ConfigError(f"{type(policy).__name__}: its {fixed[0]} cannot be exported; deploy it with backend=torch")
     names, example = _example(policy)
     graph = _Graph(policy, names).eval()
     path.parent.mkdir(parents=True, exist_ok=True)
