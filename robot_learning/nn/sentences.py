@@ -73,7 +73,7 @@ class SentenceEncoder(nn.Module):
         self.model.eval()
         return self
 
-    @torch.compiler.disable
+    @torch.compiler.disable  # type: ignore[untyped-decorator]  # torch does not type it
     def forward(self, texts: UInt8[Tensor, "b l"]) -> Float[Tensor, "b f"]:
         """Return one vector of unit length per text; a text is read once."""
         vectors = []
