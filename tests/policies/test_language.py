@@ -192,6 +192,8 @@ class TestContexts(Reads, PlayLMPContract):
     def test_contexts_that_cannot_be_are_refused(self):
         with pytest.raises(UnknownName, match=r"'langauge'; nearest: language"):
             self.make(prefer="langauge")
+        with pytest.raises(UnknownName, match=r"goal_space 'widht'; nearest: width"):
+            self.make(goal_space={"widht": 3})
         with pytest.raises(ValueError, match="a name and goal keys for each"):
             self.make(contexts={"scene": []})
 

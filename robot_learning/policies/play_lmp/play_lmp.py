@@ -22,6 +22,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from robot_learning.core.arguments import check_arguments
 from robot_learning.core.errors import ConfigError, SpecMismatch
 from robot_learning.core.spec import RobotSpec
 from robot_learning.core.types import Stats
@@ -99,6 +100,7 @@ class PlayLMP(LearnedPolicy):
         self.n_action = self.n_future = window
         self.future_keys = self.observation_keys
         space = {**SPACE, **(goal_space or {})}
+        check_arguments(GoalSpace, ("contexts", "sizes", *space), what="goal_space")
         size = space["size"] if ways else None
         self.encoder = WindowEncoder(
             spec, statistics, observation_keys, goal_keys, vision, interchangeable, language=language, goal_space=size
