@@ -18,7 +18,8 @@ from robot_learning.core.spec import RobotSpec
 from robot_learning.core.types import Stats
 from robot_learning.nn.denoiser import masked_mean
 from robot_learning.nn.normalizer import MinMax
-from robot_learning.policies.policy import LearnedPolicy, Tensors, build_part
+from robot_learning.nn.parts import build_part
+from robot_learning.policies.policy import LearnedPolicy, Tensors
 from robot_learning.policies.window import WindowEncoder, fitting
 
 SCHEDULERS = {"ddpm": DDPMScheduler, "ddim": DDIMScheduler}
