@@ -1,15 +1,18 @@
 """The arrays behind windows, indexed by row: packed in memory where they fit, read from disk where they do not.
 
-Rows are counted through the chosen episodes only, so training and held-out windows together hold every row once.
+Rows are counted through the chosen episodes only, so training and held-out windows together hold every row once. What was asked
+in words is a column like any other, the same in all rows of an episode.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
 import psutil
 from numpy.typing import NDArray
 
+from robot_learning.core.language import INSTRUCTION, encode_instruction, goal_spec
+from robot_learning.core.spec import ArraySpec
 from robot_learning.datasets.frames import FrameFiles, Frames
 from robot_learning.datasets.store import DemoStore
 from robot_learning.datasets.stores import DemoStores
@@ -55,11 +58,11 @@ class Columns:
         self.actions = self._load(stores, "action")
         self.packed: dict[str, NDArray[Any]] = {}
         self.slices: dict[str, tuple[str, int, int, tuple[int, ...]]] = {}
-        self._pack(stores, [key for key in keys if not stores.spec.observation[key].is_image])
-        image_keys = [key for key in keys if stores.spec.observation[key].is_image]
+        specs = {key: goal_spec(stores.spec, key) for key in keys}
+        self._pack(stores, {key: spec for key, spec in specs.items() if not spec.is_image})
+        image_keys = [key for key, spec in specs.items() if spec.is_image]
         self.images: dict[str, Frames] = {}
-        specs = [stores.spec.observation[key] for key in image_keys]
-        frame_bytes = sum(int(np.prod(spec.shape)) * np.dtype(spec.dtype).itemsize for spec in specs)
+        frame_bytes = sum(int(np.prod(specs[key].shape)) * np.dtype(specs[key].dtype).itemsize for key in image_keys)
         self._image_bytes = len(self._global_rows) * frame_bytes
         budget = _budget(image_budget)
         fits = self._image_bytes <= budget
@@ -108,11 +111,11 @@ class Columns:
                 found[key] = self.frames[key].take(self._global_rows[rows])
         return found
 
-    def _pack(self, stores: DemoStore | DemoStores, keys: Sequence[str]) -> None:
+    def _pack(self, stores: DemoStore | DemoStores, specs: Mapping[str, ArraySpec]) -> None:
         parts: dict[str, list[NDArray[Any]]] = {}
-        for key in keys:
-            spec = stores.spec.observation[key]
-            values = self._load(stores, key).reshape(len(self._global_rows), int(np.prod(spec.shape)))
+        for key, spec in specs.items():
+            values = self._instructions(stores) if key == INSTRUCTION else self._load(stores, key)
+            values = values.reshape(len(self._global_rows), int(np.prod(spec.shape)))
             first = sum(part.shape[1] for part in parts.get(spec.dtype, []))
             parts.setdefault(spec.dtype, []).append(values)
             self.slices[key] = (spec.dtype, first, first + values.shape[1], spec.shape)
@@ -121,6 +124,11 @@ class Columns:
     def _load(self, stores: DemoStore | DemoStores, name: str) -> NDArray[Any]:
         values = stores.read(name, 0, stores.n_rows)
         return values if np.array_equal(self._global_rows, np.arange(len(values))) else values[self._global_rows]
+
+    def _instructions(self, stores: DemoStore | DemoStores) -> NDArray[np.uint8]:
+        texts = stores.table["instruction"]
+        encoded = np.stack([encode_instruction(text, f"instruction of episode {i}") for i, text in enumerate(texts)])
+        return encoded[np.searchsorted(stores.episode_ends, self._global_rows, side="right")]
 
 
 def _concatenate_ranges(starts: NDArray[np.int64], lengths: NDArray[np.int64]) -> NDArray[np.int64]:

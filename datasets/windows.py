@@ -5,7 +5,8 @@ A window belongs to every row r that has an action (the newest observed step). W
     observation  rows r-t+1 .. r        before the episode's start the first frame repeats
     action       rows r-t+1 .. r+h-1    zeros before the start, the last action repeats after the end
     future       rows r+1 .. r+f        what was observed next, for losses alone; the last frame repeats after the end
-    goal         one later row of the same episode (Andrychowicz et al. 2017: a future state is a goal that was met)
+    goal         one later row of the same episode (Andrychowicz et al. 2017: a future state is a goal that was met);
+                 under ``instruction`` what was asked in words, zeros where nothing was
 
 Masks are False on padding. Low-dimensional arrays are held in memory, columns of one dtype side by side, so that a
 batch is one vectorised gather; images are held too while they fit, and read frame by frame otherwise.
@@ -19,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from robot_learning.core.errors import ConfigError, UnknownName
+from robot_learning.core.language import goal_spec
 from robot_learning.datasets.columns import Columns, RowSource
 from robot_learning.datasets.randomness import KeyedRandom, draw
 from robot_learning.datasets.store import DemoStore
@@ -130,7 +132,7 @@ class Windows:
             stores: Where the episodes are.
             spec: Shape of a window.
             observation_keys: Observation keys of the window.
-            goal_keys: Observation keys of the goal.
+            goal_keys: Observation keys of the goal, and ``instruction``.
             episodes: Episodes to use; default all.
             future_keys: Observation keys of the ``n_future`` steps after the newest observed one.
             image_budget: Bytes of memory that decoded images may take; default 4 GiB, at most half of what is free.
@@ -139,9 +141,11 @@ class Windows:
         self.observation_keys = tuple(observation_keys)
         self.goal_keys = tuple(goal_keys) if spec.goal != "none" else ()
         self.future_keys = tuple(future_keys) if spec.n_future else ()
-        for key in (*self.observation_keys, *self.goal_keys, *self.future_keys):
+        for key in (*self.observation_keys, *self.future_keys):
             if key not in stores.spec.observation:
                 raise UnknownName("observation key", key, stores.spec.observation)
+        for key in self.goal_keys:
+            goal_spec(stores.spec, key)
         if spec.goal != "none" and not self.goal_keys:
             raise ConfigError(f"goal_keys: expected at least one key for goal={spec.goal!r}, got none")
         chosen = np.arange(len(stores)) if episodes is None else np.asarray(list(episodes), dtype=np.int64)

@@ -1,6 +1,7 @@
 """Single-task episodes by the scripted operator: held-out goals for evaluation, demonstrations for tests."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -31,13 +32,14 @@ def feasible_start(robot: PlayTableRobot, name: str, rng: np.random.Generator) -
     raise RobotLearningError(f"task {name!r}: expected a feasible scene among {_MAX_SCENES} drawn ones, got none")
 
 
-def scripted_attempt(robot: PlayTableRobot, name: str, seed: int) -> Episode:
+def scripted_attempt(robot: PlayTableRobot, name: str, seed: int, wordings: Sequence[int] | None = None) -> Episode:
     """Set a scene up in which a task can be done, let the operator try it, and return what happened.
 
     Args:
         robot: Connected; takes tool motions.
         name: One of the 18 tasks.
         seed: Draws scene and manner; the same seed gives the same episode.
+        wordings: Numbers of the wordings that its instruction is drawn from; None is all five.
 
     Returns:
         The episode, its outcome's ``success`` the operator's verdict, ``meta`` with ``task``, ``seed``,
@@ -60,10 +62,20 @@ def scripted_attempt(robot: PlayTableRobot, name: str, seed: int) -> Episode:
         requested.append(action)
         observations.append(robot.observe())
     meta = {"task": name, "seed": seed, "scene_seed": scene_seed, "operator": "scripted"}
-    return _episode(task(name), observations, requested, applied, end, meta, rng)
+    episode = _episode(observations, requested, applied, end, meta)
+    wanted = task(name)
+    done = worked_on(wanted, Scene.of(first), Scene.of(observations[-1]))
+    return replace(episode, instruction=wanted.instruction(rng, done[0] if done else 0, wordings))
 
 
-def scripted_episode(name: str, seed: int, robot: PlayTableRobot | None = None, *, tries: int = 10) -> Episode:
+def scripted_episode(
+    name: str,
+    seed: int,
+    robot: PlayTableRobot | None = None,
+    *,
+    tries: int = 10,
+    wordings: Sequence[int] | None = None,
+) -> Episode:
     """Return an episode in which the operator does a task with success; fresh scenes are drawn until it does.
 
     Args:
@@ -71,6 +83,7 @@ def scripted_episode(name: str, seed: int, robot: PlayTableRobot | None = None, 
         seed: Draws scenes and manner; the same seed gives the same episode.
         robot: Connected robot that takes tool motions, e.g. with cameras; None: one of its own without cameras.
         tries: Attempts before giving up; the operator fails fewer than one in twenty.
+        wordings: Numbers of the wordings that its instruction is drawn from; None is all five.
     """
     own = robot is None
     robot = PlayTableRobot() if robot is None else robot
@@ -78,7 +91,7 @@ def scripted_episode(name: str, seed: int, robot: PlayTableRobot | None = None, 
         robot.connect()
         for attempt in range(tries):
             child = np.random.SeedSequence([seed, attempt]).generate_state(1)[0]
-            episode = scripted_attempt(robot, name, int(child))
+            episode = scripted_attempt(robot, name, int(child), wordings)
             if episode.outcome.success:
                 return episode
     finally:
@@ -93,17 +106,13 @@ def worked_on(wanted: Task, before: Scene, now: Scene) -> list[int]:
 
 
 def _episode(
-    wanted: Task,
     observations: Sequence[Observation],
     requested: Sequence[Action],
     applied: Sequence[Action],
     end: End,
     meta: Mapping[str, Any],
-    rng: np.random.Generator,
 ) -> Episode:
-    first, last = observations[0], observations[-1]
-    stacked: dict[str, NDArray[Any]] = {key: np.stack([row[key] for row in observations]) for key in first}
-    done = worked_on(wanted, Scene.of(first), Scene.of(last))
+    stacked: dict[str, NDArray[Any]] = {key: np.stack([row[key] for row in observations]) for key in observations[0]}
     time = stacked.pop(TIME_KEY)
     streams = {key: stacked.pop(key) for key in list(stacked) if key.startswith(STREAM_TIME_PREFIX)}
     steps = len(requested)
@@ -116,6 +125,5 @@ def _episode(
         source=("operator",) * steps,
         reward=np.full(steps, np.nan, dtype=np.float32),
         outcome=Outcome(success=end.success, reason=end.reason, steps=steps, duration_s=float(time[-1] - time[0])),
-        instruction=wanted.instruction(rng, done[0] if done else 0),
         meta=meta,
     )

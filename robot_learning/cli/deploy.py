@@ -12,6 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from robot_learning.cli.compose import instantiate, run
 from robot_learning.core.errors import ConfigError
+from robot_learning.core.language import INSTRUCTION
 from robot_learning.core.protocols import Policy
 from robot_learning.core.spec import RobotSpec, check_compatible
 from robot_learning.core.types import Goal
@@ -19,12 +20,13 @@ from robot_learning.datasets.durable import write_atomic
 from robot_learning.runtime.process import ProcessPolicy
 from robot_learning.serving.backends import load_backend
 from robot_learning.serving.deploy import DeployReport, deploy, open_record
-from robot_learning.serving.goals import INSTRUCTION, read_goal
+from robot_learning.serving.goals import check_goal, read_goal
 from robot_learning.serving.realtime import INFERENCE_PRIORITY, set_priority, set_torch_threads
 
 EXAMPLES = (
     "robot-learning deploy checkpoint=runs/train/checkpoints/last goal=runs/play.zarr:42@end seconds=60",
     "robot-learning deploy checkpoint=runs/train/checkpoints/best goal=store:42@end goal_store=runs/play.zarr start=store:42@0",
+    "robot-learning deploy checkpoint=runs/words/checkpoints/last instruction='open the drawer' seconds=20",
     "robot-learning deploy checkpoint=policy.onnx backend=onnx goal=runs/play.zarr:42@end seconds=60",
     "robot-learning deploy checkpoint=runs/pusht/checkpoints/last task=pusht execution.execute=8 seconds=30",
 )
@@ -62,7 +64,7 @@ def _run(cfg: DictConfig, policy: Policy, stack: ExitStack) -> int:
     goal, start = _goals(cfg, policy, robot.spec)
     guard = instantiate(cfg.guard, spec=robot.spec) if cfg.get("guard") is not None else None
     out = Path(cfg.out)
-    meta = {"checkpoint": str(cfg.checkpoint), "goal": cfg.goal, "start": cfg.start}
+    meta = {"checkpoint": str(cfg.checkpoint), "goal": cfg.goal, "instruction": cfg.instruction, "start": cfg.start}
     store = stack.enter_context(open_record(out / "episodes.zarr", robot)) if cfg.record else None
     print(f"{robot.spec.name}: {cfg.seconds:g} s at {robot.spec.control_hz:g} Hz; Ctrl-C stops and saves")
     report = deploy(
@@ -85,6 +87,9 @@ def _run(cfg: DictConfig, policy: Policy, stack: ExitStack) -> int:
 
 def _goals(cfg: DictConfig, policy: Policy, spec: RobotSpec) -> tuple[Goal, dict[str, np.ndarray[Any, Any]] | None]:
     goal = read_goal(cfg.goal, spec=spec, keys=policy.goal_keys, store=cfg.goal_store)
+    if cfg.instruction is not None:
+        goal[INSTRUCTION] = str(cfg.instruction)
+    check_goal(policy, goal)
     start = read_goal(cfg.start, spec=spec, store=cfg.goal_store)
     start.pop(INSTRUCTION, None)
     return goal, start or None

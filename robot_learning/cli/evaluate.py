@@ -18,6 +18,7 @@ EXAMPLES = (
     "robot-learning evaluate checkpoint=runs/beso/checkpoints/last",
     "robot-learning evaluate 'checkpoints={beso: runs/beso/checkpoints/last, gcbc: runs/gcbc/checkpoints/last}' random=true",
     "robot-learning evaluate task=pusht checkpoint=runs/pusht/checkpoints/last per_task=50 execute=8",
+    "robot-learning evaluate checkpoint=runs/words/checkpoints/last goal=instruction task.wordings=[4]",
     "robot-learning evaluate checkpoint=runs/hilp/checkpoints/last prompt=reward 'prompt_stores=[runs/play.zarr]'",
 )
 
@@ -50,6 +51,7 @@ def contenders(cfg: DictConfig) -> dict[str, Contender]:
         "execute": cfg.execute,
         "ensemble": cfg.ensemble,
         "use_goal": bool(cfg.use_goal),
+        "goal": None if cfg.goal is None else (cfg.goal,) if isinstance(cfg.goal, str) else tuple(cfg.goal),
         "overrides": {} if cfg.overrides is None else OmegaConf.to_container(cfg.overrides),
     }
     if cfg.prompt is not None:

@@ -114,7 +114,7 @@ def record(suite_factory: Callable[[], TaskSuite], expert: Expert) -> Callable[[
             SimClock(robot.spec.dt),
             max_steps=trial.max_steps,
             seed=trial.seed,
-            goal={**trial.goal, "instruction": trial.instruction},
+            goal=trial.told,
             start=trial.start,
             done=judge,
             observers=[judge, builder],

@@ -148,7 +148,12 @@ class Policy(Protocol):
 
     @property
     def goal_keys(self) -> tuple[str, ...]:
-        """Return the keys a goal must hold; empty for a policy without goals."""
+        """Return the keys a goal may hold; empty for a policy without goals."""
+        ...
+
+    @property
+    def goal_choices(self) -> tuple[tuple[str, ...], ...]:
+        """Return the ways to give a goal, the preferred one first: it must hold all keys of one of them."""
         ...
 
     def reset(self, *, seed: int | None = None) -> None:

@@ -105,6 +105,11 @@ class Trial:
     start: Mapping[str, NDArray[Any]] | None = None
     instruction: str = ""
 
+    @property
+    def told(self) -> Goal:
+        """Return what an actor is told: the goal and, where there is one, the instruction."""
+        return {**self.goal, "instruction": self.instruction} if self.instruction else self.goal
+
 
 @dataclass(frozen=True, eq=False)
 class Transitions:

@@ -125,7 +125,7 @@ def evaluate(
         progress: Show a bar.
 
     Raises:
-        SpecMismatch: A policy does not fit the suite's robot; every difference is listed, before the first step.
+        SpecMismatch: A policy does not fit the suite's robot or its goals; every difference is listed, before the first step.
     """
     if not contenders:
         raise ConfigError(
@@ -133,9 +133,10 @@ def evaluate(
         )
     began = time.monotonic()
     suite = suite_factory()
-    for contender in contenders.values():
-        make_actor(contender, suite, suite.make_robot(), suite.tasks[0])
+    actors = {name: make_actor(one, suite, suite.make_robot(), suite.tasks[0]) for name, one in contenders.items()}
     trials = list(suite.trials(per_task, seed=seed))
+    for name, contender in contenders.items():
+        actors[name].reset(goal=contender.told(trials[0]))
     jobs = [(name, number) for number in range(len(trials)) for name in contenders]
     count = os.cpu_count() or 1 if workers is None else workers
     rollouts: list[Rollout] = []

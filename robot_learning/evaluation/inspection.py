@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from robot_learning.core.errors import MissingExtra, RobotLearningError
+from robot_learning.core.language import goal_spec
 from robot_learning.core.spec import ArraySpec
 from robot_learning.core.types import Stats
 from robot_learning.datasets.stores import DemoStores, open_stores
@@ -73,7 +74,7 @@ def _inputs(policy: LearnedPolicy) -> list[list[Any]]:
     rows = []
     for role, keys in (("observation", policy.observation_keys), ("goal", policy.goal_keys)):
         for key in keys:
-            spec, stats = policy.spec.observation[key], policy.statistics.get(key)
+            spec, stats = goal_spec(policy.spec, key), policy.statistics.get(key)
             mean, std = ("", "") if stats is None else (_numbers(stats.mean), _numbers(stats.std))
             rows.append([key, role, " x ".join(map(str, spec.shape)), spec.unit, ", ".join(spec.names), mean, std])
     return rows

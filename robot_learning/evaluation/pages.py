@@ -133,9 +133,9 @@ def _add_films(report: Report, result: Evaluation, suite: TaskSuite, folder: Pat
 def _film(result: Evaluation, suite: TaskSuite, robot: Any, actors: Actors, rollout: Rollout, folder: Path) -> tuple[str, Path]:
     """Return the caption and the file of a rollout's film."""
     path = folder / f"{rollout.policy}-{rollout.task}-{rollout.number}.mp4".replace("/", "_")
-    trial, use_goal = result.trials[rollout.number], result.contenders[rollout.policy].use_goal
+    trial = result.trials[rollout.number]
     actor = actors.find(rollout.policy, trial.task)
-    film_rollout(suite, robot, actor, trial, path, use_goal=use_goal)
+    film_rollout(suite, robot, actor, trial, path, goal=result.contenders[rollout.policy].told(trial))
     verdict = "success" if rollout.success else f"failure, score {rollout.score:.2f}"
     return f"{rollout.task}: {verdict} after {rollout.steps} steps (trial {rollout.number})", path
 

@@ -8,9 +8,10 @@ from typing import Any
 
 import torch
 
+from robot_learning.core.errors import UnknownName
 from robot_learning.core.protocols import Actor, Robot, StepObserver, TaskSuite
 from robot_learning.core.spec import check_compatible
-from robot_learning.core.types import Trial
+from robot_learning.core.types import Goal, Trial
 from robot_learning.evaluation.prompts import Prompt, prompt_policy
 from robot_learning.policies.policy import load_policy
 from robot_learning.runtime.actors import ChunkedActor, RandomActor
@@ -32,6 +33,7 @@ class Contender:
         execute: Rows of a chunk to play before asking for the next; None, or more than a chunk has, is the whole chunk.
         ensemble: Temporal ensembling weight; None switches it off.
         use_goal: Tell the policy the goal; False evaluates a policy goal-free.
+        goal: What to tell it, of the keys of a trial's goal and ``instruction``; None is everything.
         overrides: Policy settings to change, e.g. ``{"steps": 10}``.
         prompt: How to tell the policy what to do, if it takes prompts; None leaves it at the goal.
     """
@@ -42,6 +44,16 @@ class Contender:
     use_goal: bool = True
     overrides: Mapping[str, Any] = field(default_factory=dict)
     prompt: Prompt | None = None
+    goal: tuple[str, ...] | None = None
+
+    def told(self, trial: Trial) -> Goal | None:
+        """Return the goal of a trial as far as the policy is told; raises :class:`UnknownName` for keys that it lacks."""
+        if not self.use_goal or self.goal is None:
+            return trial.told if self.use_goal else None
+        for key in self.goal:
+            if key not in trial.told:
+                raise UnknownName(f"goal key of {trial.task!r}", key, trial.told)
+        return {key: trial.told[key] for key in self.goal}
 
 
 @dataclass(frozen=True)
@@ -111,7 +123,7 @@ def attempt(
     *,
     name: str,
     number: int,
-    use_goal: bool = True,
+    goal: Goal | None,
     observers: tuple[StepObserver, ...] = (),
 ) -> Rollout:
     """Run a trial through the one loop and return how it went; it ends at success."""
@@ -123,7 +135,7 @@ def attempt(
         SimClock(robot.spec.dt),
         max_steps=trial.max_steps,
         seed=trial.seed,
-        goal=trial.goal if use_goal else None,
+        goal=goal,
         start=trial.start,
         done=judge,
         observers=(judge, *observers),
@@ -145,7 +157,7 @@ def prepare(suite_factory: Callable[[], TaskSuite], contenders: Mapping[str, Con
     def run(job: tuple[str, int]) -> Rollout:
         name, number = job
         actor = actors.find(name, trials[number].task)
-        use_goal = contenders[name].use_goal
-        return attempt(suite, robot, actor, trials[number], name=name, number=number, use_goal=use_goal)
+        goal = contenders[name].told(trials[number])
+        return attempt(suite, robot, actor, trials[number], name=name, number=number, goal=goal)
 
     return run

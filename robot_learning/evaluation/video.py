@@ -103,7 +103,7 @@ def film_rollout(
     trial: Trial,
     path: Path | str,
     *,
-    use_goal: bool = True,
+    goal: Goal | None,
     size: tuple[int, int] = (384, 288),
 ) -> Rollout:
     """Attempt a trial again, write its film at the robot's own speed, and return how it went.
@@ -116,12 +116,12 @@ def film_rollout(
         actor: Whose rollout it is.
         trial: What to attempt.
         path: The MP4 file.
-        use_goal: As in the evaluation.
+        goal: What the actor is told, as in the evaluation.
         size: Width and height [px].
     """
     camera = str(getattr(suite, "film_camera", CAMERA))
     film = Film(robot, camera, *size, inset=_goal_frame(suite, robot, camera, trial, size))
-    rollout = attempt(suite, robot, actor, trial, name="film", number=0, use_goal=use_goal, observers=(film,))
+    rollout = attempt(suite, robot, actor, trial, name="film", number=0, goal=goal, observers=(film,))
     write_video(path, film.frames, robot.spec.control_hz)
     return rollout
 

@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import logging
 import platform
 import shutil
 import time
@@ -15,6 +16,7 @@ import torch
 
 from robot_learning import __version__
 from robot_learning.core.errors import CheckpointError, ConfigError
+from robot_learning.core.language import INSTRUCTION
 from robot_learning.datasets.loader import Residence, WindowLoader
 from robot_learning.datasets.stores import DemoStores, open_stores
 from robot_learning.datasets.windows import Windows, WindowSpec, split_episodes
@@ -27,6 +29,8 @@ from robot_learning.learning.team import Team, join_team
 from robot_learning.learning.trainer import Trainer, TrainerSettings
 from robot_learning.nn.parts import settle
 from robot_learning.policies.policy import LearnedPolicy, build_policy, read_header, start_from
+
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -193,7 +197,8 @@ def window_loaders(
         goal_sampling=data.goal_sampling,
         final_probability=data.final_probability,
     )
-    train, held_out = split_episodes(len(stores), data.validation, seed)
+    usable = usable_episodes(policy, stores)
+    train, held_out = ([usable[index] for index in part] for part in split_episodes(len(usable), data.validation, seed))
 
     def windows(episodes: list[int]) -> Windows:
         return Windows(stores, spec, policy.observation_keys, goal_keys, episodes, future_keys=policy.future_keys)
@@ -215,6 +220,30 @@ def window_loaders(
 
 
 _VALIDATION_BATCHES = 8
+
+
+def usable_episodes(policy: LearnedPolicy, stores: DemoStores) -> list[int]:
+    """Return the episodes that a policy can learn from: for one that takes no other goals than instructions those with one.
+
+    Raises:
+        ConfigError: It reads instructions and there are none.
+    """
+    instructions = stores.table["instruction"]
+    if INSTRUCTION not in policy.goal_keys:
+        return list(range(len(instructions)))
+    usable = [index for index, text in enumerate(instructions) if text.strip()]
+    if not usable:
+        raise ConfigError(
+            f"goal_keys: {INSTRUCTION!r} wants episodes with instructions, got {len(instructions)} without, as play has none; "
+            "collect demonstrations (operator=expert), or choose other goal_keys"
+        )
+    if not all(INSTRUCTION in keys for keys in policy.goal_choices):
+        return list(range(len(instructions)))
+    if len(usable) < len(instructions):
+        _LOG.warning(
+            "%d of %d episodes have no instruction and are left out", len(instructions) - len(usable), len(instructions)
+        )
+    return usable
 
 
 def _provenance(stores: DemoStores, data: DataSettings, seed: int, recipe: Recipe, command: str) -> dict[str, Any]:

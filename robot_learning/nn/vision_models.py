@@ -46,14 +46,14 @@ def describe(source: str) -> tuple[dict[str, Any], dict[str, Any]]:
             "vision.encoder.source: expected a folder or a hub id with config.json and preprocessor_config.json, got "
             f"{source!r}: {error}"
         ) from error
-    whole = _configuration(fields)
+    whole = configuration_of(fields)
     tower = getattr(whole, "vision_config", whole)
-    return _plain(json.loads(tower.to_json_string(use_diff=False))), _preprocessing(images)
+    return plain(json.loads(tower.to_json_string(use_diff=False))), _preprocessing(images)
 
 
 def empty_model(architecture: Mapping[str, Any]) -> nn.Module:
     """Return a model as described, its weights drawn at random; neither a folder nor the hub is asked."""
-    configuration = _configuration(architecture)
+    configuration = configuration_of(architecture)
     model: nn.Module = _class(configuration)(configuration)
     return model
 
@@ -66,16 +66,26 @@ def filled_model(architecture: Mapping[str, Any], source: str, optional: str = "
         source: Folder, or id on the hub.
         optional: Weights with this in their names may be missing.
     """
-    configuration = _configuration(architecture)
-    kind = _class(configuration)
+    configuration = configuration_of(architecture)
+    return weights_of(source, _class(configuration), configuration, optional)
+
+
+def weights_of(
+    source: str, kind: Any, configuration: Any, optional: str = "", setting: str = "vision.encoder.source"
+) -> nn.Module:
+    """Return a model of a class and configuration of ``transformers`` with the weights of a source, in float32.
+
+    Raises:
+        ConfigError: There are none as safetensors, or some are missing but for those with ``optional`` in their names.
+    """
     settings = {"dtype": torch.float32, "use_safetensors": True, "output_loading_info": True}
     try:
         model, report = kind.from_pretrained(source, config=configuration, **settings)
     except (OSError, ValueError) as error:
-        raise ConfigError(f"vision.encoder.source: expected safetensors of a {kind.__name__} in {source!r}: {error}") from error
+        raise ConfigError(f"{setting}: expected safetensors of a {kind.__name__} in {source!r}: {error}") from error
     missing = sorted(name for name in report["missing_keys"] if not optional or optional not in name)
     if missing:
-        raise ConfigError(f"vision.encoder.source: {source!r} lacks weights of its {kind.__name__}: {missing[:5]}")
+        raise ConfigError(f"{setting}: {source!r} lacks weights of its {kind.__name__}: {missing[:5]}")
     filled: nn.Module = model
     return filled
 
@@ -86,13 +96,14 @@ def pair(size: int | Sequence[int]) -> tuple[int, int]:
     return int(rows), int(columns)
 
 
-def _configuration(fields: Mapping[str, Any]) -> Any:
+def configuration_of(fields: Mapping[str, Any], setting: str = "vision.encoder") -> Any:
+    """Return the configuration that a description means, of a class of ``transformers``; ``setting`` is for errors."""
     known = library("transformers.models.auto.configuration_auto").CONFIG_MAPPING
     kind = fields.get("model_type")
     if kind not in known:
         version = library("transformers").__version__
-        raise ConfigError(f"vision.encoder: expected a model that transformers {version} knows, got model_type {kind!r}")
-    return known[kind].from_dict(_plain(fields))
+        raise ConfigError(f"{setting}: expected a model that transformers {version} knows, got model_type {kind!r}")
+    return known[kind].from_dict(plain(fields))
 
 
 def _class(configuration: Any) -> Any:
@@ -109,10 +120,10 @@ def _class(configuration: Any) -> Any:
     return found
 
 
-def _plain(fields: Mapping[str, Any]) -> dict[str, Any]:
+def plain(fields: Mapping[str, Any]) -> dict[str, Any]:
     """Return the fields of a configuration, and of those within, that are data."""
     kept = {name: value for name, value in fields.items() if not name.startswith("_") and name not in _NO_DATA}
-    return {name: _plain(value) if isinstance(value, Mapping) else value for name, value in kept.items()}
+    return {name: plain(value) if isinstance(value, Mapping) else value for name, value in kept.items()}
 
 
 def _preprocessing(images: Mapping[str, Any]) -> dict[str, Any]:

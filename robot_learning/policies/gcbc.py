@@ -102,6 +102,8 @@ class GCBC(LearnedPolicy):
         network: ``_target_`` and settings of the trunk.
         vision: Settings of :class:`robot_learning.nn.cameras.Cameras`; None: a small encoder for each camera.
         interchangeable: Keys that hold several like objects, see :class:`robot_learning.policies.window.WindowEncoder`.
+        language: ``_target_`` and settings of what reads instructions; None is the default of
+            :class:`robot_learning.policies.window.WindowEncoder`.
     """
 
     def __init__(
@@ -116,10 +118,11 @@ class GCBC(LearnedPolicy):
         network: Mapping[str, Any],
         vision: Mapping[str, Any] | None = None,
         interchangeable: Mapping[str, int] | None = None,
+        language: Mapping[str, Any] | None = None,
     ) -> None:
         """Build encoder and trunk."""
         super().__init__(spec, observation_keys, goal_keys, n_obs, horizon)
-        self.encoder = WindowEncoder(spec, statistics, observation_keys, goal_keys, vision, interchangeable)
+        self.encoder = WindowEncoder(spec, statistics, observation_keys, goal_keys, vision, interchangeable, language=language)
         self.actions = MinMax(fitting(statistics, "action", spec.action))
         self.network = build_part(
             network,

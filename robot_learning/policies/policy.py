@@ -23,6 +23,7 @@ from torch import Tensor, nn
 
 from robot_learning.core.arguments import check_arguments
 from robot_learning.core.errors import CheckpointError, ConfigError, RobotLearningError, SpecMismatch, UnknownName
+from robot_learning.core.language import INSTRUCTION_SPEC, goal_spec
 from robot_learning.core.spec import RobotSpec
 from robot_learning.core.types import Stats
 from robot_learning.nn.parts import build_part, part_class, settle
@@ -51,7 +52,7 @@ class LearnedPolicy(nn.Module, ABC):
     Attributes:
         spec: The robot, narrowed to the keys used.
         observation_keys: Observation keys it reads.
-        goal_keys: Goal keys it reads.
+        goal_keys: Goal keys it reads: observation keys, and ``instruction`` for one that reads.
         n_obs: Observed steps t.
         horizon: Steps h in a chunk.
         n_action: Actions from the newest observed step on that a training window holds; ``horizon`` unless a loss wants more.
@@ -80,10 +81,11 @@ class LearnedPolicy(nn.Module, ABC):
                 f"{type(self).__name__}: expected n_obs and horizon of at least 1 and an observation key, "
                 f"got {n_obs}, {horizon} and {list(observation_keys)}"
             )
-        used = tuple(dict.fromkeys((*observation_keys, *goal_keys)))
-        for key in used:
+        for key in observation_keys:
             if key not in spec.observation:
                 raise UnknownName("observation key", key, spec.observation)
+        goals = [key for key in goal_keys if goal_spec(spec, key) is not INSTRUCTION_SPEC]
+        used = tuple(dict.fromkeys((*observation_keys, *goals)))
         self.spec = RobotSpec({key: spec.observation[key] for key in used}, spec.action, spec.control_hz, spec.name)
         self.observation_keys, self.goal_keys = tuple(observation_keys), tuple(goal_keys)
         self.n_obs, self.horizon = n_obs, horizon
@@ -94,6 +96,11 @@ class LearnedPolicy(nn.Module, ABC):
         self.noise_shape: tuple[int, ...] = (0,)
         self.asked_goal_keys = self.goal_keys
         self.reset()
+
+    @property
+    def goal_choices(self) -> tuple[tuple[str, ...], ...]:
+        """Return the ways to give a goal, the preferred one first; a policy with several says so, by default there is one."""
+        return (self.asked_goal_keys,) if self.asked_goal_keys else ()
 
     @abstractmethod
     def loss(self, batch: Mapping[str, Any], generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
@@ -167,7 +174,8 @@ class LearnedPolicy(nn.Module, ABC):
             seen |= checked_tensors(window, {"action": self.spec.action}, self.n_past, batch, device)
         aimed: Tensors = {}
         if goal is not None:
-            asked = {key: self.spec.observation[key] for key in self.asked_goal_keys}
+            told = (keys for keys in self.goal_choices if all(key in goal for key in keys))
+            asked = {key: goal_spec(self.spec, key) for key in next(told, self.asked_goal_keys)}
             aimed = checked_tensors(goal, asked, None, batch, device)
         elif self.asked_goal_keys and not self.goal_optional:
             raise SpecMismatch(f"goal: expected {list(self.asked_goal_keys)}, got none")

@@ -11,20 +11,25 @@ from torch import Tensor, nn
 
 from robot_learning.core.arguments import check_arguments
 from robot_learning.core.errors import ConfigError, SpecMismatch, UnknownName
+from robot_learning.core.language import INSTRUCTION, goal_spec
 from robot_learning.core.spec import ArraySpec, RobotSpec
 from robot_learning.core.types import Stats
 from robot_learning.nn.cameras import Cameras
 from robot_learning.nn.normalizer import Standardize
 from robot_learning.nn.objects import ObjectPool
+from robot_learning.nn.parts import build_part
 
 _REACH = 10.0
 """Standardised inputs are clamped to this many standard deviations: far outside the data nothing was learned anyway."""
+LANGUAGE = {"_target_": "robot_learning.nn.language.InstructionEncoder"}
+"""Reads instructions unless a policy's ``language`` names another encoder."""
 
 
 class WindowEncoder(nn.Module):
     """Standardise and join low-dimensional keys; encode images.
 
-    A goal goes through the normaliser and the image encoder of the observation of the same name.
+    A goal goes through the normaliser and the image encoder of the observation of the same name; an instruction has an encoder
+    of its own.
 
     Args:
         spec: The robot.
@@ -34,6 +39,9 @@ class WindowEncoder(nn.Module):
         vision: Settings of :class:`robot_learning.nn.cameras.Cameras`; None: a small encoder for each camera.
         interchangeable: Keys that hold several like objects one after the other, with their number, e.g.
             ``{"block_position": 3}``. They are pooled by attention, so that like things are treated alike whatever their order.
+        language: ``_target_`` and settings of the encoder of instructions, see :mod:`robot_learning.nn.language`; None is
+            :data:`LANGUAGE`.
+        goal_space: Size of goals that a policy makes of :meth:`aim`'s vectors before :meth:`relate`; None for none of its own.
         pools: Make the pool of :meth:`relate`; False for policies that pool :meth:`object_columns` in networks of their own.
 
     Attributes:
@@ -49,16 +57,15 @@ class WindowEncoder(nn.Module):
         vision: Mapping[str, Any] | None = None,
         interchangeable: Mapping[str, int] | None = None,
         *,
+        language: Mapping[str, Any] | None = None,
+        goal_space: int | None = None,
         pools: bool = True,
     ) -> None:
         """Make normalisers and encoders for the keys used."""
         super().__init__()
         self.observation_keys, self.goal_keys = tuple(observation_keys), tuple(goal_keys)
         used = tuple(dict.fromkeys(self.observation_keys + self.goal_keys))
-        for key in used:
-            if key not in spec.observation:
-                raise UnknownName("observation key", key, spec.observation)
-        self._specs = {key: spec.observation[key] for key in used}
+        self._specs = {key: goal_spec(spec, key) for key in used}
         self._objects = dict(interchangeable or {})
         for key, count in self._objects.items():
             if key not in used:
@@ -71,12 +78,16 @@ class WindowEncoder(nn.Module):
             raise ConfigError(f"interchangeable: expected one number of objects for all keys, got {self._objects}")
         check_arguments(Cameras, ("specs", "observation_keys", "goal_keys", *(vision or {})), what="vision")
         self.images = Cameras(self._specs, self.observation_keys, self.goal_keys, **(vision or {}))
-        low = [key for key in used if key not in self.images.sizes]
+        self.language = build_part(language or LANGUAGE) if INSTRUCTION in self.goal_keys else None
+        low = [key for key in used if key not in (*self.images.sizes, INSTRUCTION)]
         self.scales = nn.ModuleDict({key: Standardize(fitting(statistics, key, self._specs[key])) for key in low})
         self.sizes = {key: int(np.prod(self._specs[key].shape)) for key in low} | self.images.sizes
+        if self.language is not None:
+            self.sizes[INSTRUCTION] = self.language.size
         self.observation_size = sum(self.sizes[key] for key in self.observation_keys)
-        self.goal_size = sum(self.sizes[key] for key in self.goal_keys)
-        self.pool = self._object_pool() if self._objects and pools else None
+        self.goal_size = sum(self.sizes[key] for key in self.goal_keys) if goal_space is None else goal_space
+        paired_keys = self.goal_keys if goal_space is None else ()
+        self.pool = self._object_pool(paired_keys) if self._objects and pools else None
 
     @property
     def related_sizes(self) -> dict[str, int]:
@@ -109,10 +120,12 @@ class WindowEncoder(nn.Module):
             raise SpecMismatch(f"goal: expected {wanted}, got none; in training set data.goal to future or final")
         return states, self.aim(goal, generator)
 
-    def aim(self, goal: Mapping[str, Tensor], generator: torch.Generator | None = None) -> Float[Tensor, "b g"]:
-        """Return one vector per goal."""
-        once = {key: goal[key].unsqueeze(1) for key in self.goal_keys}
-        return torch.cat([self._encode(key, once, generator) for key in self.goal_keys], dim=-1).squeeze(1)
+    def aim(
+        self, goal: Mapping[str, Tensor], generator: torch.Generator | None = None, keys: Sequence[str] | None = None
+    ) -> Float[Tensor, "b g"]:
+        """Return one vector per goal, of all goal keys or some."""
+        once = {key: goal[key].unsqueeze(1) for key in keys or self.goal_keys}
+        return torch.cat([self._encode(key, once, generator) for key in once], dim=-1).squeeze(1)
 
     def object_columns(self, keys: Sequence[str]) -> list[list[int]]:
         """Return which columns of the joined vector of ``keys`` belong to each like object; empty where there are none."""
@@ -120,10 +133,10 @@ class WindowEncoder(nn.Module):
             return []
         return _columns_of_objects(keys, self.sizes, self._objects, next(iter(self._objects.values())))[0]
 
-    def _object_pool(self) -> ObjectPool:
+    def _object_pool(self, goal_keys: Sequence[str]) -> ObjectPool:
         count = next(iter(self._objects.values()))
         columns, places = {}, {}
-        for name, keys in (("state", self.observation_keys), ("goal", self.goal_keys)):
+        for name, keys in (("state", self.observation_keys), ("goal", goal_keys)):
             columns[name], places[name] = _columns_of_objects(keys, self.sizes, self._objects, count)
         shared = [key for key in places["state"] if key in places["goal"]]
         paired = [pair for key in shared for pair in zip(places["state"][key], places["goal"][key], strict=True)]
@@ -133,6 +146,9 @@ class WindowEncoder(nn.Module):
         if key in self.images.sizes:
             encoded: Tensor = self.images(key, values, generator)
             return encoded
+        if key == INSTRUCTION and self.language is not None:
+            read: Tensor = self.language(values[key][:, 0]).unsqueeze(1)
+            return read
         scaled: Tensor = self.scales[key](values[key].flatten(2).float())
         return scaled.clamp(-_REACH, _REACH)
 

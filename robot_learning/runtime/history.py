@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from robot_learning.core.errors import SpecMismatch
+from robot_learning.core.language import INSTRUCTION, encode_instruction, goal_spec
 from robot_learning.core.protocols import Policy
 from robot_learning.core.spec import RobotSpec
 from robot_learning.core.types import Action, Goal, Observation
@@ -65,17 +66,19 @@ class History:
 
 
 def goal_batch(policy: Policy, goal: Goal | None) -> dict[str, NDArray[Any]] | None:
-    """Return the goal keys that ``policy`` reads as a batch of one, or None to act without a goal.
+    """Return a goal as a batch of one, in the first way that ``policy`` takes goals and that this one allows; None for none.
 
     Raises:
-        SpecMismatch: A goal was given that lacks some of the policy's keys.
+        SpecMismatch: A goal was given that lacks keys in every way that the policy takes goals.
     """
     if not goal or not policy.goal_keys:
         return None
-    missing = [key for key in policy.goal_keys if key not in goal]
-    if missing:
-        raise SpecMismatch(f"goal: missing keys {missing} that the policy reads; available: {sorted(goal)}")
-    return {key: np.asarray(goal[key])[None] for key in policy.goal_keys}
+    keys = next((keys for keys in policy.goal_choices if all(key in goal for key in keys)), None)
+    if keys is None:
+        wanted = " or ".join(str(list(keys)) for keys in policy.goal_choices)
+        raise SpecMismatch(f"goal: expected {wanted}, which the policy reads, got {sorted(goal)}")
+    told = {key: encode_instruction(goal[key]) if key == INSTRUCTION else np.asarray(goal[key]) for key in keys}
+    return {key: value[None] for key, value in told.items()}
 
 
 def warm_up(policy: Policy, times: int = 2) -> None:
@@ -84,10 +87,9 @@ def warm_up(policy: Policy, times: int = 2) -> None:
     history = History(spec, policy.n_obs)
     history.clear()
     history.see({key: array.generate_value() for key, array in spec.observation.items()})
-    goal = {key: spec.observation[key].generate_value() for key in policy.goal_keys if key in spec.observation}
-    batch = goal_batch(policy, goal) if len(goal) == len(policy.goal_keys) else None
+    goal = {key: goal_spec(spec, key).generate_value()[None] for keys in policy.goal_choices[:1] for key in keys}
     for _ in range(times):
-        policy.act(history.window(), batch)
+        policy.act(history.window(), goal or None)
 
 
 def checked_chunk(policy: Policy, chunk: NDArray[Any]) -> NDArray[Any]:

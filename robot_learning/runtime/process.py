@@ -37,7 +37,8 @@ class ProcessPolicy:
         self.n_obs: int
         self.horizon: int
         self.goal_keys: tuple[str, ...]
-        self.spec, self.n_obs, self.horizon, self.goal_keys = self._receive()
+        self.goal_choices: tuple[tuple[str, ...], ...]
+        self.spec, self.n_obs, self.horizon, self.goal_keys, self.goal_choices = self._receive()
 
     def __enter__(self) -> Self:
         """Return the policy."""
@@ -90,7 +91,7 @@ def _serve(make: Callable[[], Policy], pipe: "Connection[Any, Any]") -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the control loop decides
     try:
         policy = make()
-        pipe.send((None, (policy.spec, policy.n_obs, policy.horizon, tuple(policy.goal_keys))))
+        pipe.send((None, (policy.spec, policy.n_obs, policy.horizon, policy.goal_keys, policy.goal_choices)))
         while True:
             name, arguments = pipe.recv()
             try:

@@ -18,11 +18,13 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from robot_learning.core.errors import ConfigError, UnknownName
+from robot_learning.core.errors import ConfigError, SpecMismatch, UnknownName
+from robot_learning.core.language import INSTRUCTION
+from robot_learning.core.protocols import Policy
 from robot_learning.core.spec import RobotSpec
 from robot_learning.datasets.store import DemoStore
+from robot_learning.runtime.history import goal_batch
 
-INSTRUCTION = "instruction"
 FORMS = "STORE:EPISODE@FRAME, store:EPISODE@FRAME with goal_store=STORE, FILE.npz, FILE.json, FILE.png or text:..."
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp")
 _FRAME = re.compile(r"(?:store:)?(?:(?P<path>.+):)?(?P<episode>-?\d+)@(?P<frame>end|-?\d+)")
@@ -54,6 +56,16 @@ def read_goal(
     else:
         goal = _from_file(Path(text), spec, keys)
     return _checked(goal, spec, text)
+
+
+def check_goal(policy: Policy, goal: Mapping[str, Any]) -> None:
+    """Raise :class:`SpecMismatch` where a policy would not do what it is told: it reads no such goal."""
+    if goal and not policy.goal_keys:
+        raise SpecMismatch(f"goal: expected none, the policy was trained without goals; got {sorted(goal)}")
+    if INSTRUCTION in goal and len(goal) == 1 and INSTRUCTION not in policy.goal_keys:
+        wanted = " or ".join(str(list(keys)) for keys in policy.goal_choices)
+        raise SpecMismatch(f"instruction: the policy was trained without language; expected a goal with {wanted}")
+    goal_batch(policy, goal)
 
 
 def _from_store(path: str | Path | None, episode: int, frame: str, text: str) -> dict[str, Any]:

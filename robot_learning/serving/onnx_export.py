@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from robot_learning.core.errors import ConfigError, MissingExtra
+from robot_learning.core.language import INSTRUCTION, goal_spec
 from robot_learning.core.spec import ArraySpec
 from robot_learning.policies.policy import LearnedPolicy, Tensors
 from robot_learning.serving.onnx_policy import OnnxPolicy
@@ -45,6 +46,9 @@ def export_onnx(policy: LearnedPolicy, path: Path, provenance: Mapping[str, Any]
         raise MissingExtra(error.name or "onnx", "onnx") from error
     if not policy.repeatable:
         raise ConfigError(f"{type(policy).__name__}: an export needs a sampler that draws no noise on its way, such as ddim")
+    fixed = [type(part).__name__ for part in policy.modules() if not getattr(part, "exportable", True)]
+    if fixed:
+        raise ConfigError(f"{type(policy).__name__}: its {fixed[0]} cannot be exported; deploy it with backend=torch")
     names, example = _example(policy)
     graph = _Graph(policy, names).eval()
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -100,7 +104,7 @@ def random_input(policy: LearnedPolicy, rng: np.random.Generator) -> tuple[dict[
 
     def draw(key: str, spec: ArraySpec, *steps: int) -> np.ndarray[Any, Any]:
         shape = (1, *steps, *spec.shape)
-        if spec.is_image:
+        if spec.is_image or key == INSTRUCTION:
             return rng.integers(0, np.iinfo(spec.dtype).max, shape, dtype=spec.dtype, endpoint=True)
         stats = policy.statistics[key]
         mean, std = (np.asarray(value).reshape(spec.shape) for value in (stats.mean, stats.std))
@@ -109,7 +113,7 @@ def random_input(policy: LearnedPolicy, rng: np.random.Generator) -> tuple[dict[
     window = {key: draw(key, policy.spec.observation[key], policy.n_obs) for key in policy.observation_keys}
     if policy.n_past:
         window["action"] = draw("action", policy.spec.action, policy.n_past)
-    return window, {key: draw(key, policy.spec.observation[key]) for key in policy.asked_goal_keys}
+    return window, {key: draw(key, goal_spec(policy.spec, key)) for key in policy.asked_goal_keys}
 
 
 def _header(policy: LearnedPolicy, provenance: Mapping[str, Any]) -> dict[str, Any]:

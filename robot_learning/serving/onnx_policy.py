@@ -36,6 +36,7 @@ class OnnxPolicy:
         spec: The robot, narrowed to the keys used.
         observation_keys: Observation keys it reads.
         goal_keys: Goal keys it reads.
+        goal_choices: One way to give a goal: all of them.
         n_obs: Observed steps t.
         horizon: Steps h in a chunk.
 
@@ -64,6 +65,7 @@ class OnnxPolicy:
         header = _header(path, self._session.get_modelmeta().custom_metadata_map)
         self.spec = RobotSpec.from_json(header["spec"])
         self.observation_keys, self.goal_keys = tuple(header["observation_keys"]), tuple(header["goal_keys"])
+        self.goal_choices = (self.goal_keys,) if self.goal_keys else ()
         self.n_obs, self.horizon = int(header["n_obs"]), int(header["horizon"])
         self._noise_shape = tuple(header["noise_shape"])
         self.provenance: dict[str, Any] = header["provenance"]

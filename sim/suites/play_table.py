@@ -36,6 +36,8 @@ class PlayTableSuite:
         patience: Steps allowed, as a multiple of the steps that the operator took.
         perturb: Largest distance [m] that a trial's tool starts from where the operator's started; 0 starts there. The paper
             on learning latent plans from play goes up to 0.4.
+        wordings: Which of a task's five wordings instructions are drawn from, e.g. 0 to 3 to collect with and 4 to evaluate
+            with; None is all. Goals given keep theirs.
     """
 
     name = "play_table"
@@ -49,6 +51,7 @@ class PlayTableSuite:
         tasks: Sequence[str] | None = None,
         patience: float = 3.0,
         perturb: float = 0.0,
+        wordings: Sequence[int] | None = None,
     ) -> None:
         """Sort the goals by task."""
         if perturb < 0:
@@ -58,6 +61,7 @@ class PlayTableSuite:
         self._action_mode = action_mode
         self._patience = patience
         self._perturb = perturb
+        self._wordings = _checked_wordings(wordings)
         self._goals: dict[str, list[Episode]] = {}
         for index, episode in enumerate(goals):
             self._goals.setdefault(_task_of(episode, index), []).append(episode)
@@ -105,7 +109,7 @@ class PlayTableSuite:
         robot.connect()
         try:
             return [
-                (name, index, scripted_episode(name, _seed(seed, name, index), robot))
+                (name, index, scripted_episode(name, _seed(seed, name, index), robot, wordings=self._wordings))
                 for name in self.tasks
                 for index in range(per_task)
             ]
@@ -144,6 +148,15 @@ def displaced(start: Observation, distance: float, rng: np.random.Generator) -> 
 def _seed(seed: int, name: str, index: int) -> int:
     """Return the seed of one trial; it depends on neither the number of trials nor the choice of tasks."""
     return int(np.random.SeedSequence([seed, list(TASKS).index(name), index]).generate_state(1)[0])
+
+
+def _checked_wordings(wordings: Sequence[int] | None) -> tuple[int, ...] | None:
+    if wordings is None:
+        return None
+    count = len(next(iter(TASKS.values())).instructions)
+    if not wordings or not all(0 <= number < count for number in wordings):
+        raise ConfigError(f"play_table wordings: expected some of 0 to {count - 1}, got {list(wordings)}")
+    return tuple(wordings)
 
 
 def _task_of(episode: Episode, index: int) -> str:

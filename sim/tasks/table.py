@@ -6,7 +6,7 @@ that a quarter turn to the left and one to the right would end alike; ``rotate_l
 turn between 30 and 85 degrees instead. Buttons stand on the desk, and each press toggles its light.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -50,9 +50,10 @@ class Task:
         """Tell whether the task happened to any of its candidates since ``before``."""
         return any(self.done(before, now, block) for block in self.candidates(before))
 
-    def instruction(self, rng: np.random.Generator, block: int = 0) -> str:
-        """Return one of the wordings, with the block named."""
-        return str(rng.choice(np.array(self.instructions))).format(block=playroom.BLOCK_NAMES[block])
+    def instruction(self, rng: np.random.Generator, block: int = 0, wordings: Sequence[int] | None = None) -> str:
+        """Return one of the wordings, or of those numbered in ``wordings``, with the block named."""
+        among = self.instructions if wordings is None else [self.instructions[index] for index in wordings]
+        return str(rng.choice(np.array(among))).format(block=playroom.BLOCK_NAMES[block])
 
 
 def _blocks(condition: Callable[[Scene, int], bool]) -> Callable[[Scene], list[int]]:

@@ -18,7 +18,7 @@ class Nudge:
     def __init__(self, action=0.01, mode="ee_delta"):
         spec = PlayTableSuite(action_mode=mode).make_robot().spec
         self.spec = RobotSpec({key: spec.observation[key] for key in KEYS}, spec.action, spec.control_hz)
-        self.n_obs, self.horizon, self.goal_keys = 2, 4, ("furniture",)
+        self.n_obs, self.horizon, self.goal_keys, self.goal_choices = 2, 4, ("furniture",), (("furniture",),)
         self.action = action
 
     def reset(self, *, seed=None):

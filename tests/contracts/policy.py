@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from robot_learning.core.errors import ConfigError, SpecMismatch, UnknownName
+from robot_learning.core.language import INSTRUCTION
 from robot_learning.core.protocols import Policy
 from robot_learning.core.spec import ArraySpec, RobotSpec
 from robot_learning.core.types import Stats
@@ -123,7 +124,7 @@ class PolicyContract:
         assert isinstance(policy, Policy)
         assert policy.n_obs == self.n_obs
         assert policy.horizon == self.horizon
-        assert set(policy.spec.observation) == {*self.observation_keys, *self.goal_keys}
+        assert set(policy.spec.observation) == {*self.observation_keys, *self.goal_keys} - {INSTRUCTION}
 
     def test_chunks_have_their_shape(self, policy):
         chunk = self.act(policy, self.window(4), self.goal(4))

@@ -1,9 +1,12 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from robot_learning.core.errors import ConfigError, UnknownName
+from robot_learning.core.errors import ConfigError, SpecMismatch, UnknownName
+from robot_learning.core.language import decode_instruction
 from robot_learning.core.spec import ArraySpec, RobotSpec
 from robot_learning.core.types import Episode
 from robot_learning.datasets.randomness import KeyedRandom
@@ -223,3 +226,23 @@ def test_wrong_settings_are_refused(stores):
         Windows(stores, WindowSpec(goal="future"), ["row"], ["row"]).gather(np.arange(2))
     with pytest.raises(IndexError, match="below 18"):
         Windows(stores, WindowSpec(), ["row"]).gather(np.array([18]))
+
+
+def test_windows_carry_what_their_episode_was_asked(tmp_path):
+    """Beside goals of rows, over two stores, some episodes left out, and none where nothing was asked."""
+    asked = ["open the drawer", "", "schließ die Tür", "push"]
+    for part in (0, 1):
+        with DemoStore.create(tmp_path / f"{part}.zarr", SPEC) as store:
+            for number in (2 * part, 2 * part + 1):
+                store.append(replace(counting_episode(number, *LENGTHS[number]), instruction=asked[number]))
+    stores = open_stores([tmp_path / "0.zarr", tmp_path / "1.zarr"])
+    windows = Windows(stores, WindowSpec(goal="final"), ["row"], ["row", "instruction"], episodes=[2, 0, 1])
+    goal = windows.gather(np.array([0, 2, 3, 7, 8]))["goal"]
+    assert goal["row"].tolist() == [[202], [202], [5], [5], [101]]
+    assert [decode_instruction(text) for text in goal["instruction"]] == [asked[2]] * 2 + [asked[0]] * 2 + [""]
+    words = Windows(stores, WindowSpec(goal="final"), ["row"], ["instruction"]).gather(np.array([17]))["goal"]
+    assert decode_instruction(words["instruction"][0]) == "push"
+    with DemoStore.open(tmp_path / "0.zarr", "a") as store:
+        store.append(replace(counting_episode(4, 2, False), instruction="word " * 40))
+        with pytest.raises(SpecMismatch, match="instruction of episode 2: expected at most 128 bytes"):
+            Windows(store, WindowSpec(goal="final"), ["row"], ["instruction"])

@@ -7,7 +7,7 @@ from functools import partial
 import pytest
 import torch
 
-from robot_learning.core.errors import ConfigError, SpecMismatch
+from robot_learning.core.errors import ConfigError, SpecMismatch, UnknownName
 from robot_learning.evaluation.evaluate import evaluate
 from robot_learning.evaluation.pages import evaluation_report
 from robot_learning.evaluation.rollout import Contender
@@ -69,6 +69,30 @@ def test_a_policy_for_another_robot_is_refused_with_every_difference(tmp_path):
     save_policy(tmp_path, build_policy(case.full_config(), SPEC, STATISTICS), case.full_config(), {})
     with pytest.raises(SpecMismatch, match=r"(?s)'position': missing.*'velocity': missing.*action.*control_hz"):
         evaluate(SUITE, {"foreign": Contender(str(tmp_path))}, per_task=1, workers=0, progress=False)
+
+
+@pytest.mark.parametrize(
+    ("keys", "error", "message"),
+    [
+        (("instruction",), SpecMismatch, r"goal: expected \['block_position'\], which the policy reads, got \['instruction'\]"),
+        (("instrction",), UnknownName, "nearest: instruction"),
+    ],
+)
+def test_a_goal_that_the_policy_does_not_read_is_refused_first(checkpoint, keys, error, message):
+    with pytest.raises(error, match=message):
+        evaluate(SUITE, {"untrained": Contender(checkpoint, goal=keys)}, per_task=1, workers=0, progress=False)
+
+
+def test_a_policy_is_told_in_words(tmp_path):
+    """It acts on the instruction of each trial: goals of the scene are kept from it."""
+    spec = PlayTableRobot().spec
+    keys = {"observation_keys": ["ee_pose", "block_position"], "goal_keys": ["instruction"]}
+    config = {**test_policies.TestGCBCPerceptron.config, **keys, "n_obs": 1, "horizon": 4}
+    save_policy(tmp_path, build_policy(config, spec, statistics_of(spec)), config, {})
+    contenders = {"told": Contender(str(tmp_path), goal=("instruction",))}
+    result = evaluate(SUITE, contenders, per_task=1, workers=0, progress=False)
+    assert [rollout.steps > 0 for rollout in result.rollouts] == [True, True]
+    assert contenders["told"].told(result.trials[1]) == {"instruction": result.trials[1].instruction}
 
 
 def test_nobody_to_evaluate():

@@ -11,12 +11,15 @@ from safetensors.torch import load_file
 
 from robot_learning.core.errors import CheckpointError, ConfigError, Diverged
 from robot_learning.datasets.store import DemoStore
+from robot_learning.datasets.stores import open_stores
 from robot_learning.learning.recipe import Recipe
 from robot_learning.learning.trainer import TrainerSettings
-from robot_learning.learning.training import DataSettings, train_policy
+from robot_learning.learning.training import DataSettings, train_policy, usable_episodes
 from robot_learning.policies.policy import load_policy
 from tests.nn.tiny_models import ENCODER, save_tiny
 from tests.policies import test_policies
+from tests.policies.test_language import TestContexts as Contexts
+from tests.policies.test_language import TestGCBCReads as GCBCReads
 
 BESO, GCBC, IMAGES = test_policies.TestBESOPerceptron, test_policies.TestGCBCPerceptron, test_policies.TestBESOFromImages
 QUIET = TrainerSettings(log_every=1, validate_every=2, save_every=2, tensorboard=False, progress="none")
@@ -149,6 +152,23 @@ def test_a_checkpoint_of_another_policy_is_refused(store, tmp_path):
     train(store, tmp_path / "run", 2)
     with pytest.raises(CheckpointError):
         train(store, tmp_path / "run", 4, GCBC, resume=True)
+
+
+def test_a_policy_that_reads_learns_from_episodes_with_instructions(tmp_path, store, caplog):
+    rng = np.random.default_rng(1)
+    with DemoStore.create(tmp_path / "told.zarr", SPEC) as made:
+        for number in range(6):
+            made.append(replace(episode(rng), instruction="go on" if number % 2 else ""))
+    with open_stores(tmp_path / "told.zarr") as told, open_stores(store) as play:
+        assert usable_episodes(GCBC().make(), told) == [0, 1, 2, 3, 4, 5]
+        assert usable_episodes(GCBCReads().make(), told) == [1, 3, 5]
+        assert "3 of 6 episodes have no instruction and are left out" in caplog.text
+        assert usable_episodes(Contexts().make(), told) == [0, 1, 2, 3, 4, 5]
+        for case in (GCBCReads, Contexts):
+            with pytest.raises(ConfigError, match="'instruction' wants episodes with instructions, got 4 without"):
+                usable_episodes(case().make(), play)
+    result = train(str(tmp_path / "told.zarr"), tmp_path / "run", 2, GCBCReads)
+    assert load_policy(result.checkpoint).goal_choices == (("instruction",),)
 
 
 def test_divergence_stops_and_the_last_good_checkpoint_stays(store, tmp_path):

@@ -65,7 +65,7 @@ class TestPlayLMP(PlayLMPContract):
             goal = policy.encoder.aim({k: v[row : row + 1] for k, v in batch["goal"].items()})
             states = policy.encoder.observe(seen)[:, : length + 1]
             steps = torch.cat([states, goal.unsqueeze(1).expand(-1, length + 1, -1)], -1)
-            q = policy.recognition(steps, torch.tensor([length + 1]))
+            q = policy.recognition(states, torch.tensor([length + 1]))
             p = policy.proposal(steps[:, 0])
             mean, std = (q[:, :8], torch.nn.functional.softplus(q[:, 8:]) + 1e-4)
             z = mean + std * noise[row]
@@ -78,6 +78,29 @@ class TestPlayLMP(PlayLMPContract):
         assert parts["nll"].item() == pytest.approx(nll.item() / count, rel=1e-4)
         assert parts["kl"].item() == pytest.approx(kl.item(), rel=1e-4)
         assert value.item() == pytest.approx(nll.item() / count + 0.001 * kl.item(), rel=1e-4)
+
+    def test_decoding_some_steps_has_the_mean_of_decoding_all(self):
+        """Windows of one length, so that steps and windows weigh the same."""
+        cell = {"cell": None, "blocks": 1}
+        policies = [self.make(decoded=decoded, decoder={**self.config["decoder"], **cell}).eval() for decoded in (None, 2)]
+        policies[1].load_state_dict(policies[0].state_dict())
+        batch = self.batch(4) | {"goal_steps": torch.full((4,), 2)}
+        batch["future_mask"], batch["action_mask"] = (torch.ones_like(batch[key]) for key in ("future_mask", "action_mask"))
+        for policy in policies:
+            policy.plan.draw = lambda q, noise: q[:, : noise.shape[1]]
+        with torch.no_grad():
+            every = policies[0].loss(batch, torch.Generator().manual_seed(0))[1]
+            generator = torch.Generator().manual_seed(0)
+            some = [policies[1].loss(batch, generator)[1] for _ in range(200)]
+        values = torch.stack([parts["nll"] for parts in some])
+        assert values.std() > 0
+        assert values.mean().item() == pytest.approx(every["nll"].item(), abs=4 * values.std().item() / 200**0.5)
+        assert some[0]["kl"].item() == pytest.approx(every["kl"].item(), rel=1e-5)
+
+    @pytest.mark.parametrize("wrong", [{"decoded": 0, "decoder": {"cell": None, "blocks": 1}}, {"decoded": 2}])
+    def test_decoding_some_steps_wants_a_decoder_without_memory(self, wrong):
+        with pytest.raises(ConfigError, match="decoded: expected at least one step and a decoder without memory"):
+            self.make(**wrong)
 
     def test_what_lies_behind_the_goal_has_no_say(self, policy):
         batch, other = self.batch(4), self.batch(4)
@@ -113,6 +136,7 @@ class TestDiscretePlans(PlayLMPContract):
         "recognition": {"_target_": f"{NETWORKS}.TransformerRecognition", "width": 16, "heads": 2, "feedforward": 32},
         "balance": 0.8,
     }
+    overfit_steps = 400
     overfit_to = 0.55  # and so do plans that are drawn anew every time
 
 

@@ -13,6 +13,7 @@ class GoToGoal:
         self.n_obs = n_obs
         self.horizon = horizon
         self.goal_keys = ("position",)
+        self.goal_choices = (("position",),)
         self.gain = gain
         self.seeds = []
         self.windows = []
@@ -40,7 +41,7 @@ class Scripted:
         self.spec = SPEC
         self.n_obs = n_obs
         self.horizon = horizon
-        self.goal_keys = ()
+        self.goal_keys = self.goal_choices = ()
         self.calls = 0
 
     def reset(self, *, seed=None):

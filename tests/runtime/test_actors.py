@@ -9,7 +9,7 @@ from robot_learning.runtime.actors import ChunkedActor, HoldActor, RandomActor, 
 from robot_learning.runtime.clock import SimClock
 from robot_learning.runtime.episode import run_episode
 from robot_learning.runtime.guards import Limits
-from robot_learning.runtime.history import History
+from robot_learning.runtime.history import History, goal_batch
 from tests.contracts.actor import ActorContract
 from tests.runtime.point_mass import SPEC, PointMass
 from tests.runtime.policies import GoToGoal, Scripted, observation
@@ -168,8 +168,19 @@ def test_no_goal_is_no_goal(goal):
 
 
 def test_a_goal_without_the_policys_keys():
-    with pytest.raises(SpecMismatch, match=r"goal: missing keys \['position'\].*available: \['velocity'\]"):
+    with pytest.raises(SpecMismatch, match=r"goal: expected \['position'\].*got \['velocity'\]"):
         ChunkedActor(GoToGoal()).reset(goal={"velocity": np.zeros(2)})
+
+
+def test_an_instruction_is_told_as_bytes_and_the_first_way_that_the_goal_allows_is_taken():
+    policy = GoToGoal()
+    policy.goal_choices = (("instruction", "velocity"), ("instruction",), ("position",))
+    for goal, keys in (({"instruction": "go"}, ["instruction"]), ({"position": np.ones(2)}, ["position"])):
+        told = goal_batch(policy, goal)
+        assert list(told) == keys
+    np.testing.assert_array_equal(goal_batch(policy, {"instruction": "go"})["instruction"][0, :3], [ord("g"), ord("o"), 0])
+    with pytest.raises(SpecMismatch, match=r"expected \['instruction', 'velocity'\] or \['instruction'\] or \['position'\]"):
+        goal_batch(policy, {"velocity": np.zeros(2)})
 
 
 def test_an_observation_without_the_policys_keys():

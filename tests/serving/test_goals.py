@@ -8,7 +8,8 @@ from robot_learning.core.errors import ConfigError, SpecMismatch, UnknownName
 from robot_learning.core.spec import ArraySpec, RobotSpec
 from robot_learning.core.types import Episode
 from robot_learning.datasets.store import DemoStore
-from robot_learning.serving.goals import read_goal
+from robot_learning.serving.goals import check_goal, read_goal
+from tests.runtime.policies import GoToGoal, Scripted
 
 SPEC = RobotSpec(
     observation={"position": ArraySpec((2,), unit="m"), "rgb": ArraySpec((4, 6, 3), "uint8")},
@@ -153,3 +154,19 @@ def test_a_file_that_only_looks_like_an_image(tmp_path):
 
 def test_a_sentence():
     assert read_goal("text: open the drawer", spec=SPEC) == {"instruction": "open the drawer"}
+
+
+def test_a_goal_that_a_policy_would_ignore_is_refused():
+    reader = GoToGoal()
+    reader.goal_keys, reader.goal_choices = ("instruction",), (("instruction",),)
+    check_goal(reader, {"instruction": "go home"})
+    check_goal(GoToGoal(), {"position": np.zeros(2), "instruction": "go home"})
+    check_goal(Scripted(), {})
+    with pytest.raises(SpecMismatch, match=r"trained without language; expected a goal with \['position'\]"):
+        check_goal(GoToGoal(), {"instruction": "go home"})
+    with pytest.raises(SpecMismatch, match=r"trained without goals; got \['instruction'\]"):
+        check_goal(Scripted(), {"instruction": "go home"})
+    with pytest.raises(SpecMismatch, match=r"goal: expected \['instruction'\], which the policy reads, got \['position'\]"):
+        check_goal(reader, {"position": np.zeros(2)})
+    with pytest.raises(SpecMismatch, match="128 bytes"):
+        check_goal(reader, {"instruction": "go " * 50})

@@ -22,6 +22,8 @@ from tests.nn.tiny_models import ENCODER, save_tiny
 from tests.policies.test_act import TestACTFromImages as ACTFromImages
 from tests.policies.test_act_jepa import TestACTJEPA as JointACT
 from tests.policies.test_diffusion_policy import TestDiffusionPolicy as DiffusionPolicy
+from tests.policies.test_language import TestContexts as Contexts
+from tests.policies.test_language import TestGCBCReads as GCBCReads
 from tests.policies.test_play_lmp import TestPlayLMP as PlayLMP
 from tests.policies.test_play_lmp import TestPlayLMPFromImages as PlayLMPFromImages
 from tests.policies.test_policies import TestBESOPerceptron as BESOPerceptron
@@ -43,6 +45,8 @@ CASES = {
     "act": (ACTFromImages(), {}),
     "act_jepa": (JointACT(), {}),
     "dinov2": (GCBCFromImages(), {}),
+    "words": (GCBCReads(), {}),
+    "contexts": (Contexts(), {"prefer": "language"}),
 }
 
 
@@ -78,7 +82,7 @@ def test_it_says_what_it_is(pair):
     policy, path, _ = pair
     exported = OnnxPolicy(path.parent)
     assert exported.spec.to_json() == policy.spec.to_json()
-    assert (exported.n_obs, exported.horizon, exported.goal_keys) == (policy.n_obs, policy.horizon, policy.goal_keys)
+    assert (exported.n_obs, exported.horizon, exported.goal_choices) == (policy.n_obs, policy.horizon, policy.goal_choices[:1])
     assert exported.provenance == {"step": 3}
 
 

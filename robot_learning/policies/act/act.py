@@ -40,6 +40,8 @@ class ACT(ChunkPolicy):
         decoder: Sizes of the decoder; its width is the encoder's.
         vision: Settings of :class:`robot_learning.nn.cameras.Cameras`; what is missing is :data:`.networks.RESNET`.
         interchangeable: Keys that hold several like objects, see :class:`robot_learning.policies.window.WindowEncoder`.
+        language: ``_target_`` and settings of what reads instructions; None is the default of
+            :class:`robot_learning.policies.window.WindowEncoder`.
     """
 
     def __init__(
@@ -57,6 +59,7 @@ class ACT(ChunkPolicy):
         decoder: Mapping[str, Any],
         vision: Mapping[str, Any] | None = None,
         interchangeable: Mapping[str, int] | None = None,
+        language: Mapping[str, Any] | None = None,
     ) -> None:
         """Build the networks."""
         sizes = sizes_of(encoder)
@@ -72,7 +75,7 @@ class ACT(ChunkPolicy):
         )
         if latent < 1 or kl_weight < 0:
             raise ConfigError(f"ACT: expected latent >= 1 and kl_weight >= 0, got {latent} and {kl_weight}")
-        self.states = self.state_tokens(statistics, width, interchangeable)
+        self.states = self.state_tokens(statistics, width, interchangeable, language)
         action_size = spec.action.shape[0]
         self.posterior: Posterior | None = None
         if cvae:

@@ -51,6 +51,8 @@ class ACTJEPA(ChunkPolicy):
         decoder: Sizes of the decoder; its width is the encoder's.
         vision: Settings of :class:`robot_learning.nn.cameras.Cameras`; what is missing is :data:`.networks.RESNET`.
         interchangeable: Keys that hold several like objects, see :class:`robot_learning.policies.window.WindowEncoder`.
+        language: ``_target_`` and settings of what reads instructions; None is the default of
+            :class:`robot_learning.policies.window.WindowEncoder`.
     """
 
     def __init__(
@@ -69,6 +71,7 @@ class ACTJEPA(ChunkPolicy):
         decoder: Mapping[str, Any],
         vision: Mapping[str, Any] | None = None,
         interchangeable: Mapping[str, int] | None = None,
+        language: Mapping[str, Any] | None = None,
     ) -> None:
         """Build the networks and freeze those that the stage does not train."""
         sizes = sizes_of(encoder)
@@ -90,7 +93,7 @@ class ACTJEPA(ChunkPolicy):
                 f"got {jepa_weight} and {momentum}"
             )
         self.stage, self.jepa_weight, self.momentum = stage, jepa_weight, momentum
-        self.encoder = SequenceEncoder(self.state_tokens(statistics, width, interchangeable), sizes)
+        self.encoder = SequenceEncoder(self.state_tokens(statistics, width, interchangeable, language), sizes)
         self.target = SlowCopy(self.encoder)
         check_arguments(SequencePredictor, ("inputs", "outputs", "count", *(predictor or {})), what="predictor")
         self.predictor = SequencePredictor(width, width, horizon, **(predictor or {}))

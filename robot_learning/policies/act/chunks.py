@@ -9,6 +9,7 @@ from torch import Tensor
 
 from robot_learning.core.arguments import check_arguments
 from robot_learning.core.errors import SpecMismatch
+from robot_learning.core.language import goal_spec
 from robot_learning.core.spec import RobotSpec
 from robot_learning.core.types import Stats
 from robot_learning.nn.cameras import Cameras
@@ -51,11 +52,15 @@ class ChunkPolicy(LearnedPolicy):
         self.images = ImageTokens(spec.observation, seen, aimed, width, vision or {}) if seen or aimed else None
 
     def state_tokens(
-        self, statistics: Mapping[str, Stats], width: int, interchangeable: Mapping[str, int] | None
+        self,
+        statistics: Mapping[str, Stats],
+        width: int,
+        interchangeable: Mapping[str, int] | None,
+        language: Mapping[str, Any] | None,
     ) -> StateTokens:
         """Return a new embedding of the keys that are no images."""
         seen, aimed = self._keys(images=False)
-        return StateTokens(self.spec, statistics, seen, aimed, width, interchangeable)
+        return StateTokens(self.spec, statistics, seen, aimed, width, interchangeable, language)
 
     @abstractmethod
     def chunk(self, observation: Mapping[str, Tensor], goal: Mapping[str, Tensor]) -> Float[Tensor, "b h a"]:
@@ -85,5 +90,5 @@ class ChunkPolicy(LearnedPolicy):
     def _keys(self, *, images: bool) -> tuple[list[str], list[str]]:
         """Return the keys of observation and goal that are images, or those that are not."""
         both = (self.observation_keys, self.goal_keys)
-        seen, aimed = ([key for key in keys if self.spec.observation[key].is_image == images] for keys in both)
+        seen, aimed = ([key for key in keys if goal_spec(self.spec, key).is_image == images] for keys in both)
         return seen, aimed

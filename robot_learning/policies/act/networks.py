@@ -26,9 +26,11 @@ class StateTokens(nn.Module):
         spec: The robot.
         statistics: Statistics of every key.
         observation_keys: Low-dimensional keys of the observation.
-        goal_keys: Low-dimensional keys of the goal; empty for none.
+        goal_keys: Low-dimensional keys of the goal, and ``instruction``; empty for none.
         width: Size of a token.
         interchangeable: Keys that hold several like objects, see :class:`robot_learning.policies.window.WindowEncoder`.
+        language: ``_target_`` and settings of what reads instructions; None is the default of
+            :class:`robot_learning.policies.window.WindowEncoder`.
     """
 
     def __init__(
@@ -39,12 +41,15 @@ class StateTokens(nn.Module):
         goal_keys: Sequence[str],
         width: int,
         interchangeable: Mapping[str, int] | None,
+        language: Mapping[str, Any] | None,
     ) -> None:
         """Make normalisers and embeddings."""
         super().__init__()
         if not observation_keys:
             raise ConfigError("observation_keys: expected at least one that is no image, such as the pose of the arm, got none")
-        self.window = WindowEncoder(spec, statistics, observation_keys, goal_keys, interchangeable=interchangeable)
+        self.window = WindowEncoder(
+            spec, statistics, observation_keys, goal_keys, interchangeable=interchangeable, language=language
+        )
         sizes = self.window.related_sizes
         self.embed_state = nn.Linear(sizes["state_size"], width)
         self.embed_goal = nn.Linear(sizes["goal_size"], width) if sizes["goal_size"] else None

@@ -57,6 +57,8 @@ class BESO(LearnedPolicy):
         freeze_past: Keep the past actions of the window fixed while sampling (networks that see past actions).
         vision: Settings of :class:`robot_learning.nn.cameras.Cameras`; None: a small encoder for each camera.
         interchangeable: Keys that hold several like objects, see :class:`robot_learning.policies.window.WindowEncoder`.
+        language: ``_target_`` and settings of what reads instructions; None is the default of
+            :class:`robot_learning.policies.window.WindowEncoder`.
     """
 
     def __init__(
@@ -81,6 +83,7 @@ class BESO(LearnedPolicy):
         freeze_past: bool = False,
         vision: Mapping[str, Any] | None = None,
         interchangeable: Mapping[str, int] | None = None,
+        language: Mapping[str, Any] | None = None,
     ) -> None:
         """Build encoder, network and noise levels."""
         super().__init__(spec, observation_keys, goal_keys, n_obs, horizon)
@@ -91,7 +94,7 @@ class BESO(LearnedPolicy):
             )
         if guidance != 1.0 and goal_dropout == 0.0:
             raise ConfigError(f"BESO: guidance {guidance} needs a network trained with goal_dropout > 0")
-        self.encoder = WindowEncoder(spec, statistics, observation_keys, goal_keys, vision, interchangeable)
+        self.encoder = WindowEncoder(spec, statistics, observation_keys, goal_keys, vision, interchangeable, language=language)
         self.actions = MinMax(fitting(statistics, "action", spec.action))
         self.network = build_part(
             network,

@@ -42,6 +42,8 @@ class DiffusionPolicy(LearnedPolicy):
         steps: Steps taken when acting; None takes all K.
         vision: Settings of :class:`robot_learning.nn.cameras.Cameras`; None: a small encoder for each camera.
         interchangeable: Keys that hold several like objects, see :class:`robot_learning.policies.window.WindowEncoder`.
+        language: ``_target_`` and settings of what reads instructions; None is the default of
+            :class:`robot_learning.policies.window.WindowEncoder`.
     """
 
     def __init__(
@@ -59,6 +61,7 @@ class DiffusionPolicy(LearnedPolicy):
         steps: int | None = None,
         vision: Mapping[str, Any] | None = None,
         interchangeable: Mapping[str, int] | None = None,
+        language: Mapping[str, Any] | None = None,
     ) -> None:
         """Build encoder, network and schedule."""
         super().__init__(spec, observation_keys, goal_keys, n_obs, horizon)
@@ -68,7 +71,7 @@ class DiffusionPolicy(LearnedPolicy):
                 f"DiffusionPolicy: expected sampler {' or '.join(SCHEDULERS)} and steps from 1 to train_steps {train_steps}, "
                 f"got {sampler!r} and {steps}"
             )
-        self.encoder = WindowEncoder(spec, statistics, observation_keys, goal_keys, vision, interchangeable)
+        self.encoder = WindowEncoder(spec, statistics, observation_keys, goal_keys, vision, interchangeable, language=language)
         self.actions = MinMax(fitting(statistics, "action", spec.action))
         sizes = self.encoder.related_sizes
         self.network = build_part(network, n_obs=n_obs, horizon=horizon, **sizes, action_size=spec.action.shape[0])

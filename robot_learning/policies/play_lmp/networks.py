@@ -1,4 +1,4 @@
-"""The three networks of Play-LMP: plan recognition (two kinds), plan proposal and the plan decoder."""
+"""The networks of Play-LMP: plan recognition (two kinds), plan proposal and the plan decoder."""
 
 import itertools
 from collections.abc import Mapping
@@ -98,8 +98,8 @@ def within(lengths: Int[Tensor, " b"], steps: int) -> Bool[Tensor, "b l"]:
     return torch.arange(steps, device=lengths.device) < lengths.unsqueeze(-1)
 
 
-class Proposal(nn.Module):
-    """Perceptron from the present step and the goal to the plan's parameters: four layers of 2048 in MCIL."""
+class Perceptron(nn.Module):
+    """Layers of ReLU units and a linear one: the plan proposal, from the present step and the goal to the plan's parameters."""
 
     def __init__(self, inputs: int, outputs: int, *, width: int = 2048, layers: int = 4) -> None:
         """Make the layers."""
@@ -108,10 +108,10 @@ class Proposal(nn.Module):
         hidden = [part for a, b in itertools.pairwise(sizes) for part in (nn.Linear(a, b), nn.ReLU())]
         self.layers = nn.Sequential(*hidden, nn.Linear(sizes[-1], outputs))
 
-    def forward(self, present: Float[Tensor, "b i"]) -> Float[Tensor, "b p"]:
-        """Return the parameters."""
-        parameters: Tensor = self.layers(present)
-        return parameters
+    def forward(self, x: Float[Tensor, "b i"]) -> Float[Tensor, "b o"]:
+        """Return the outputs."""
+        out: Tensor = self.layers(x)
+        return out
 
 
 class Decoder(nn.Module):
@@ -159,6 +159,15 @@ class Decoder(nn.Module):
         if self.steps is not None:
             hidden, memory = self.steps(hidden, memory)
         return self.head(hidden), memory
+
+    def some(self, steps: int | None) -> int | None:
+        """Return how many steps of a window to learn from; raises :class:`ConfigError` where memory needs those in between."""
+        if steps is not None and (steps < 1 or self.steps is not None):
+            raise ConfigError(
+                "decoded: expected at least one step and a decoder without memory (decoder.cell=null decoder.blocks=3), got "
+                f"{steps} and {type(self.steps).__name__}"
+            )
+        return steps
 
     def blank(self, batch: int) -> dict[str, Tensor]:
         """Return the memory before the first step by name, batch first."""

@@ -139,3 +139,17 @@ def test_perturbed_starts_are_up_to_so_far_away_and_touch_nothing(episodes):
 def test_a_negative_perturbation_is_refused():
     with pytest.raises(ConfigError, match="0 or more metres"):
         PlayTableSuite(perturb=-0.1)
+
+
+def test_some_wordings_can_be_held_out():
+    """The trials stay the same; only what is said about them differs."""
+    task = TASKS["open_drawer"]
+    seen, unseen = (PlayTableSuite(tasks=["open_drawer"], wordings=chosen).trials(3, seed=0) for chosen in ([0, 1, 2, 3], [4]))
+    assert {trial.instruction for trial in seen} <= set(task.instructions[:4])
+    assert [trial.instruction for trial in unseen] == [task.instructions[4]] * 3
+    for one, other in zip(seen, unseen, strict=True):
+        np.testing.assert_array_equal(one.goal["furniture"], other.goal["furniture"])
+        assert other.told["instruction"] == task.instructions[4]
+    for wrong in ([], [5], [-1]):
+        with pytest.raises(ConfigError, match="wordings: expected some of 0 to 4"):
+            PlayTableSuite(wordings=wrong)
