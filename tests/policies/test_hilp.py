@@ -309,6 +309,15 @@ def test_least_squares_recover_a_planted_latent_despite_noise():
     torch.testing.assert_close(solve_reward(change, reward), planted, atol=0.02, rtol=0)
 
 
+def test_the_ridge_shrinks_what_hardly_changes():
+    """Where columns do not correlate, z_i is along c_i / (v_i + ridge v): v_i a mean square, c_i that of x_i times reward."""
+    change = torch.tensor([[2.0, 0.1], [2.0, -0.1], [-2.0, 0.1], [-2.0, -0.1]])  # v_1 = 4, v_2 = 0.01, their mean 2.005
+    reward = torch.tensor([1.2, 0.8, -0.8, -1.2])  # c_1 = 2, c_2 = 0.02
+    plain, shrunk = torch.tensor([2 / 4, 0.02 / 0.01]), torch.tensor([2 / (4 + 2.005), 0.02 / (0.01 + 2.005)])
+    torch.testing.assert_close(solve_reward(change, reward), plain / plain.norm())
+    torch.testing.assert_close(solve_reward(change, reward, ridge=1.0), shrunk / shrunk.norm())
+
+
 def test_rewards_that_say_nothing_are_refused():
     with pytest.raises(ConfigError, match="got 0 of 10 with a reward"):
         solve_reward(torch.randn(10, 3), torch.zeros(10))

@@ -54,17 +54,24 @@ def temporal_difference(
     return weight * torch.stack(errors).square().sum(0)
 
 
-def solve_reward(change: Float[Tensor, "n z"], reward: Float[Tensor, " n"]) -> Float[Tensor, " z"]:
-    """Return the unit vector along ``argmin_z mean (reward - <change, z>)^2`` (Park et al., Sec. 5.2).
+def solve_reward(change: Float[Tensor, "n z"], reward: Float[Tensor, " n"], ridge: float = 0.0) -> Float[Tensor, " z"]:
+    """Return the unit vector along ``argmin_z mean (reward - <change, z>)^2 + ridge v |z|^2`` (Park et al., Sec. 5.2).
 
     Args:
         change: ``phi(s') - phi(s)`` of sampled transitions.
         reward: Their rewards.
+        ridge: Weight of the penalty, as a share of the mean square v of a column of ``change``; 0 is the paper. Directions in
+            which phi hardly ever changes explain a reward by huge factors, so that without it they may be nearly all of z.
 
     Raises:
         ConfigError: No linear reward fits: all rewards are zero, or nothing changed where they are not.
     """
-    found = torch.linalg.lstsq(change.double().cpu(), reward.double().cpu().unsqueeze(1), driver="gelsd").solution.squeeze(1)
+    rows, wanted = change.double().cpu(), reward.double().cpu().unsqueeze(1)
+    if ridge > 0.0:  # the penalty as rows more, one per column
+        count = rows.shape[1]
+        penalty = (ridge * rows.square().mean() * len(rows)).sqrt() * torch.eye(count, dtype=rows.dtype)
+        rows, wanted = torch.cat([rows, penalty]), torch.cat([wanted, wanted.new_zeros(count, 1)])
+    found = torch.linalg.lstsq(rows, wanted, driver="gelsd").solution.squeeze(1)
     length = found.norm()
     if not length > 1e-12:
         raise ConfigError(

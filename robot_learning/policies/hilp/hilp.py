@@ -67,6 +67,7 @@ class HILP(LearnedPolicy):
             squared error. None learns one for each, as published.
         copied: Goal keys whose values acting copies from the current observation, such as the arm's pose.
         planning: Of the plan prompt: how many states are averaged (``nearest``), how often it halves the way (``halvings``).
+        ridge: Of the reward prompt: penalty of the least squares, see :func:`.hilbert.solve_reward`; 0 is the paper.
         vision: Settings of :class:`robot_learning.nn.cameras.Cameras`; None: a small encoder for each camera.
         interchangeable: Keys that hold several like objects, see :class:`robot_learning.policies.window.WindowEncoder`.
     """
@@ -94,16 +95,17 @@ class HILP(LearnedPolicy):
         spread: float | None = None,
         copied: Sequence[str] = (),
         planning: Mapping[str, int] | None = None,
+        ridge: float = 0.0,
         vision: Mapping[str, Any] | None = None,
         interchangeable: Mapping[str, int] | None = None,
     ) -> None:
         """Build encoder, networks and their targets."""
         super().__init__(spec, observation_keys, goal_keys, n_obs=1, horizon=1)
         shares = (random_goals, hindsight, discount, target_rate, expectile, value_expectile)
-        if not all(0 <= share <= 1 for share in shares) or min(temperature, reach) < 0:
+        if not all(0 <= share <= 1 for share in shares) or min(temperature, reach, ridge) < 0:
             raise ConfigError(
-                "HILP: expected shares, discount, target_rate and expectiles from 0 to 1, temperature and reach >= 0, "
-                f"got {shares}, {temperature} and {reach}"
+                "HILP: expected shares, discount, target_rate and expectiles from 0 to 1, temperature, reach and ridge >= 0, "
+                f"got {shares}, {temperature}, {reach} and {ridge}"
             )
         _check_within("goal", goal_keys, observation_keys)
         _check_within("copied", copied, goal_keys)
@@ -114,7 +116,7 @@ class HILP(LearnedPolicy):
         shown = [column for key in self.scene_keys for column in places[key]]
         self.register_buffer("_shown", torch.tensor(shown), persistent=False)
         self.actions = MinMax(fitting(statistics, "action", spec.action))
-        self.spread = spread
+        self.spread, self.ridge = spread, ridge
         self._build(representation, values, actor)
         self.random_goals = random_goals if self.goal_keys else 1.0
         self.hindsight, self.reach = hindsight if self.goal_keys else 0.0, reach
@@ -259,7 +261,7 @@ class HILP(LearnedPolicy):
 
     def _solve(self, start: Tensor, samples: Transitions) -> Float[Tensor, "1 z"]:
         reward = torch.as_tensor(samples.reward, dtype=start.dtype, device=start.device)
-        return solve_reward(self._embed(samples.after) - start, reward).unsqueeze(0)
+        return solve_reward(self._embed(samples.after) - start, reward, self.ridge).unsqueeze(0)
 
     def blank(self, batch: int) -> Tensors:
         """Return the memory that an episode begins with: without goal keys, that no direction was drawn yet."""
