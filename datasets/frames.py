@@ -166,6 +166,7 @@ def _shard_layout(metadata: dict[str, Any], shape: tuple[int, ...]) -> tuple[tup
         "checksum": [item["name"] for item in settings.get("index_codecs", [])] == ["bytes", "crc32c"],
         "separator": metadata["chunk_key_encoding"].get("configuration", {}).get("separator", "/") == ".",
         "fill": metadata["fill_value"] == 0,
+        "order": all(item.get("configuration", {}).get("endian", "little") == "little" for item in settings.get("codecs", [])),
     }
     if not all(expected.values()):
         return (), int(shard[0])

@@ -70,7 +70,11 @@ def compose(root: str, overrides: Sequence[str] = ()) -> DictConfig:
         choices = _choices(root, [])
         chosen = [_checked_option(loader, item, choices) for item in parsed if _is_group(loader, item)]
         base = hydra.compose(root, chosen)
-        values = [line for item in parsed if not _is_group(loader, item) for line in _checked_value(base, item, choices)]
+        given = [item for item in parsed if not _is_group(loader, item)]
+        replaced = [item for item in given if _replaces(base, item)]  # first, so that the others are checked against the new
+        chosen += [line for item in replaced for line in (f"~{item.key_or_group}", f"+{item.input_line}")]
+        base = hydra.compose(root, chosen)
+        values = [line for item in given if item not in replaced for line in _checked_value(base, item, choices)]
         composed: DictConfig = hydra.compose(root, chosen + values)
         return composed
 
@@ -238,10 +242,7 @@ def _checked_option(loader: ConfigLoader, item: Override, choices: dict[str, str
 
 
 def _checked_value(base: DictConfig, item: Override, choices: dict[str, str]) -> list[str]:
-    """Return a ``key=value`` override as hydra wants it, after checking that the key exists and fits.
-
-    A mapping with a ``_target_`` takes the place of a whole node: the former target's keys are none of the new one's.
-    """
+    """Return a ``key=value`` override as hydra wants it, after checking that the key exists and fits."""
     line, key = item.input_line or "", item.key_or_group
     if item.is_add() or item.is_force_add() or item.is_delete():
         return [line]
@@ -250,7 +251,7 @@ def _checked_value(base: DictConfig, item: Override, choices: dict[str, str]) ->
     known = _keys(base)
     if key in known:
         _check_type(key, OmegaConf.select(base, key), item.value())
-        return [f"~{key}", f"+{line}"] if isinstance(item.value(), dict) and "_target_" in item.value() else [line]
+        return [line]
     parent_key, _, name = key.rpartition(".")
     parent = OmegaConf.select(base, parent_key) if parent_key else base
     arguments = _target_arguments(parent)
@@ -260,6 +261,14 @@ def _checked_value(base: DictConfig, item: Override, choices: dict[str, str]) ->
     beside = {f"{parent_key}.{other}" for other in {*map(str, parent), *arguments}} if isinstance(parent, DictConfig) else set()
     available = {path.removeprefix(".") for path in beside if "._" not in path} or {str(path) for path in base}
     raise UnknownName("key or group", key, available | elsewhere | (set() if parent_key else set(choices)))
+
+
+def _replaces(base: DictConfig, item: Override) -> bool:
+    """Tell whether a mapping with a ``_target_`` takes the place of a whole node, whose keys are none of the new target's."""
+    if item.is_add() or item.is_force_add() or item.is_delete() or item.is_sweep_override():
+        return False
+    value = item.value()
+    return isinstance(value, dict) and "_target_" in value and isinstance(OmegaConf.select(base, item.key_or_group), DictConfig)
 
 
 def _keys(config: DictConfig, prefix: str = "") -> list[str]:

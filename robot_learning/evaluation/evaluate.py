@@ -133,10 +133,14 @@ def evaluate(
         )
     began = time.monotonic()
     suite = suite_factory()
-    actors = {name: make_actor(one, suite, suite.make_robot(), suite.tasks[0]) for name, one in contenders.items()}
+    for contender in contenders.values():
+        make_actor(contender, suite, suite.make_robot(), suite.tasks[0])
     trials = list(suite.trials(per_task, seed=seed))
-    for name, contender in contenders.items():
-        actors[name].reset(goal=contender.told(trials[0]))
+    for contender in contenders.values():
+        goals = {tuple(sorted(goal or ())): goal for goal in map(contender.told, trials)}
+        actor = make_actor(contender, suite, suite.make_robot(), suite.tasks[0])
+        for goal in goals.values():  # one of each kind
+            actor.reset(goal=goal)
     jobs = [(name, number) for number in range(len(trials)) for name in contenders]
     count = os.cpu_count() or 1 if workers is None else workers
     rollouts: list[Rollout] = []

@@ -77,14 +77,15 @@ class LaunchedTeam(Team):
         except ImportError as error:
             raise MissingExtra("accelerate", "distributed") from error
         settings = DistributedDataParallelKwargs(gradient_as_bucket_view=True)  # gradients lie where they are sent from
-        self._accelerator = Accelerator(cpu=device == "cpu", mixed_precision="no", kwargs_handlers=[settings])
+        on_cpu = device == "cpu" or (device == "auto" and not torch.cuda.is_available())
+        self._accelerator = Accelerator(cpu=on_cpu, mixed_precision="no", kwargs_handlers=[settings])
         self.rank, self.size = self._accelerator.process_index, self._accelerator.num_processes
         super().__init__(self._accelerator.device)
         kind = self._accelerator.distributed_type.value
         if device not in ("auto", self.device.type) or not kind.startswith("MULTI_"):
             raise ConfigError(
-                f"device: expected data parallelism on {device} in {self.size} processes, but the launcher provides {kind} on "
-                f"{self.device.type}; see `accelerate config`, or use device=auto"
+                f"device: expected plain data parallelism on {device}, but the launcher provides {kind} on {self.device.type}; "
+                "use device=auto, and no FSDP or DeepSpeed in `accelerate config`"
             )
         self._hosts = distributed.new_group(backend="gloo")  # questions between hosts must not wait for a GPU
         atexit.register(_leave)

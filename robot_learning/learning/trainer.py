@@ -1,5 +1,6 @@
 """The training loop: steps until a budget is spent, figures, validation, checkpoints, resume."""
 
+import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -152,9 +153,10 @@ class Trainer:
         self._waited += time.perf_counter() - asked
         metrics = self.learner.step(batch)
         self._pending.append(_Step(self.learner.step_count, metrics, batch.get("index")))
-        with self.team.together():
-            if self.learner.device.type == "cpu" and not bool(metrics["loss"].isfinite()):
-                raise self._diverged(self._pending[-1], batch)
+        if self.learner.device.type == "cpu":  # elsewhere asking would make the host wait; see _check_pending
+            with self.team.together():
+                if not bool(metrics["loss"].isfinite()):
+                    raise self._diverged(self._pending[-1], batch)
 
     def _after_step(self, progress: Progress) -> None:
         step, settings = self.learner.step_count, self._settings
@@ -179,7 +181,7 @@ class Trainer:
             return
         self._check_pending()
         names = self._pending[0].metrics
-        own = torch.stack([torch.stack([step.metrics[name].float() for step in self._pending]).mean() for name in names])
+        own = torch.stack([_average(name, [step.metrics for step in self._pending]) for name in names])
         means = self.team.mean(own)
         now = time.monotonic()
         elapsed = max(now - self._mark, 1e-9)
@@ -199,7 +201,7 @@ class Trainer:
         if not self._validation:
             return
         rows = [self.learner.evaluate(batch, index) for index, batch in enumerate(self._validation)]
-        figures = {f"validation/{name}": float(torch.stack([row[name].float() for row in rows]).mean()) for name in rows[0]}
+        figures = {f"validation/{name}": float(_average(name, rows)) for name in rows[0]}
         self._write(figures)
         loss = figures["validation/loss"]
         if loss < self.state.best.get("loss", float("inf")):
@@ -207,6 +209,7 @@ class Trainer:
             self._checkpoints.save_best(self.learner, self.state.best)
 
     def _write(self, figures: Mapping[str, float]) -> None:
+        figures = {name: value for name, value in figures.items() if not math.isnan(value)}  # there was nothing of the kind
         self.state.metrics |= figures
         if self._log is not None:
             self._log.write(self.learner.step_count, figures)
@@ -258,6 +261,12 @@ class _Step:
     number: int
     metrics: Mapping[str, Tensor]
     index: Tensor | None
+
+
+def _average(name: str, rows: Sequence[Mapping[str, Tensor]]) -> Tensor:
+    """Return the mean of a metric over batches; but for the loss, NaN says that a batch had nothing of the kind."""
+    values = torch.stack([row[name].float() for row in rows])
+    return values.mean() if name == "loss" else values.nanmean()
 
 
 def _not_finite(batch: Mapping[str, Any], prefix: str = "") -> Iterator[str]:

@@ -77,6 +77,8 @@ def goal_batch(policy: Policy, goal: Goal | None) -> dict[str, NDArray[Any]] | N
     if keys is None:
         wanted = " or ".join(str(list(keys)) for keys in policy.goal_choices)
         raise SpecMismatch(f"goal: expected {wanted}, which the policy reads, got {sorted(goal)}")
+    if INSTRUCTION in keys and not str(goal[INSTRUCTION]).strip():
+        raise SpecMismatch("instruction: expected words, got none; policies are never trained on an empty instruction")
     told = {key: encode_instruction(goal[key]) if key == INSTRUCTION else np.asarray(goal[key]) for key in keys}
     return {key: value[None] for key, value in told.items()}
 

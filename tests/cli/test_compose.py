@@ -47,6 +47,12 @@ def test_a_mapping_with_a_target_takes_the_place_of_the_whole_node():
     assert set(config.policy.vision.encoder) == {"_target_", "source", "mode"}
     assert config.policy.vision.depth == {"static_rgb": "static_depth"}
     assert config.policy.vision.shared is False
+    adjusted = compose("train", ["policy.vision.encoder.rank=2", f"policy.vision.encoder={new}"])
+    assert adjusted.policy.vision.encoder.rank == 2, "a key of the new target, whatever the order"
+    reader = compose(
+        "train", ["policy.language={_target_: robot_learning.nn.sentences.SentenceEncoder, source: models/minilm}"]
+    )
+    assert reader.policy.language.source == "models/minilm", "where nothing stood before"
     merged = compose("train", ["policy=beso", "policy.network={layers: 2}"])
     assert (merged.policy.network.layers, merged.policy.network.width) == (2, 240)
 

@@ -5,7 +5,7 @@ import pytest
 import zarr
 
 from robot_learning.core.errors import ConfigError, StoreCorrupt
-from robot_learning.datasets.frames import FrameFiles
+from robot_learning.datasets.frames import FrameFiles, _shard_layout
 from robot_learning.datasets.jpeg import JpegCodec, decode_jpeg, encode_jpeg
 from robot_learning.datasets.store import DemoStore
 from tests.datasets.episodes import IMAGE_SPEC, make_episode, smooth_image
@@ -79,3 +79,10 @@ def test_the_quality_is_noted_with_the_array(tmp_path):
     metadata = json.loads((tmp_path / "a.zarr" / "data" / "camera" / "zarr.json").read_text())
     codecs = metadata["codecs"][0]["configuration"]["codecs"]
     assert codecs == [{"name": "robot_learning.jpeg", "configuration": {"quality": 80}}]
+
+
+def test_an_array_in_another_byte_order_is_left_to_zarr(store):
+    metadata = json.loads((store.path / "data/depth/zarr.json").read_text())
+    assert _shard_layout(metadata, (12, 16, 1))[0] == ("bytes", "zstd")
+    metadata["codecs"][0]["configuration"]["codecs"][0]["configuration"]["endian"] = "big"
+    assert _shard_layout(metadata, (12, 16, 1))[0] == ()

@@ -9,7 +9,7 @@ from robot_learning.datasets.store import DemoStore
 from robot_learning.datasets.windows import Windows, WindowSpec
 from tests.datasets.episodes import IMAGE_SPEC, make_episode
 
-KEYS = ["joint_position", "contact", "camera"]
+KEYS = ["joint_position", "contact", "camera", "depth"]
 
 
 @pytest.fixture(scope="module")
@@ -48,6 +48,7 @@ def test_a_batch_is_torch(windows):
         "observation/joint_position": ((6, 2, 3), torch.float32),
         "observation/contact": ((6, 2), torch.bool),
         "observation/camera": ((6, 2, 12, 16, 3), torch.uint8),
+        "observation/depth": ((6, 2, 12, 16, 1), torch.uint16),
         "action": ((6, 4, 2), torch.float32),
         "observation_mask": ((6, 2), torch.bool),
         "action_mask": ((6, 4), torch.bool),
@@ -106,7 +107,7 @@ def test_only_a_gpu_is_chosen_by_itself(windows):
 
 
 def test_the_size_of_the_data(windows):
-    row = {"joint_position": 3 * 4, "contact": 1, "camera": 12 * 16 * 3, "pose": 4 * 8, "action": 2 * 4}
+    row = {"joint_position": 3 * 4, "contact": 1, "camera": 12 * 16 * 3, "depth": 12 * 16 * 2, "pose": 4 * 8, "action": 2 * 4}
     assert windows.columns.nbytes == 4 * 16 * sum(row.values())
 
 

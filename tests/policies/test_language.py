@@ -155,6 +155,7 @@ class TestContexts(Reads, PlayLMPContract):
         batch["goal"]["instruction"][:] = 0
         value, parts = policy.loss(batch, torch.Generator().manual_seed(3))
         torch.testing.assert_close(parts["nll"], parts["nll_scene"])
+        assert parts["nll_language"].isnan(), "which figures leave out"
         value.backward()
         assert not any(weight.grad.any() for weight in policy.goals.encoders["language"].parameters())
 

@@ -168,5 +168,7 @@ def test_a_goal_that_a_policy_would_ignore_is_refused():
         check_goal(Scripted(), {"instruction": "go home"})
     with pytest.raises(SpecMismatch, match=r"goal: expected \['instruction'\], which the policy reads, got \['position'\]"):
         check_goal(reader, {"position": np.zeros(2)})
+    with pytest.raises(SpecMismatch, match="instruction: expected words, got none"):
+        check_goal(reader, {"instruction": " "})
     with pytest.raises(SpecMismatch, match="128 bytes"):
         check_goal(reader, {"instruction": "go " * 50})

@@ -151,7 +151,9 @@ class PlayLMP(LearnedPolicy):
             each = torch.stack([bound[part] for bound in bounds.values()])
             parts[part] = (each * shares).sum() / shares.sum()
         value = parts["nll"] + self.beta * parts.get("kl", 0.0)
-        return value, parts | {f"nll_{name}": bound["nll"] for name, bound in bounds.items() if name}
+        named = zip(bounds, shares, strict=True)
+        alone = {f"nll_{name}": bounds[name]["nll"].where(share > 0, torch.nan) for name, share in named if name}
+        return value, parts | alone
 
     def _bound(
         self, states: Tensor, aim: Aim, plan: tuple[Tensor, Tensor] | None, wanted: Tensor, mask: Tensor
