@@ -53,7 +53,10 @@ class SentenceEncoder(nn.Module):
             configuration = configuration_of(architecture, "language")
             self.model = _reader(configuration)(configuration)
         self.size = int(configuration.hidden_size)
-        self._tokenizer = library("tokenizers").Tokenizer.from_str(tokenizer)
+        try:
+            self._tokenizer = library("tokenizers").Tokenizer.from_str(tokenizer)
+        except Exception as error:  # tokenizers has no narrower one
+            raise ConfigError(f"language.tokenizer: expected the JSON of a tokenizer: {error}") from error
         self._tokenizer.no_padding()
         self._tokenizer.enable_truncation(min(_MOST_TOKENS, getattr(configuration, "max_position_embeddings", _MOST_TOKENS)))
         self._known: OrderedDict[bytes, Tensor] = OrderedDict()

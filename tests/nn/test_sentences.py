@@ -73,6 +73,13 @@ def test_a_checkpoint_that_would_ask_the_source_is_refused(tmp_path, missing, nu
         load_policy(tmp_path / "saved")
 
 
+def test_a_tokenizer_that_is_cut_off_is_refused(tmp_path):
+    save_reader("bert", tmp_path)
+    config = SentenceEncoder.settle({"source": str(tmp_path)})
+    with pytest.raises(ConfigError, match=r"language\.tokenizer: expected the JSON of a tokenizer: EOF"):
+        SentenceEncoder(**{**config, "tokenizer": config["tokenizer"][:100]})
+
+
 @pytest.mark.parametrize("model", ["theirs", "vit"])
 def test_no_code_of_a_source_runs_though_somebody_says_yes(tmp_path, monkeypatch, model):
     """Transformers asks where it is not told: about a model it does not know, and a tokenizer of one that has none."""
