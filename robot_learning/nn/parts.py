@@ -3,8 +3,9 @@
 A configuration names classes of this package or of an installed extension, never functions: what a checkpoint says is data.
 
 Some parts begin with weights from elsewhere, such as a model from the hub. Their class has a class method ``settle(config)``,
-which returns the configuration completed by what it takes to build an equal part that is empty. Checkpoints hold that one, and
-loading needs no hub.
+which returns the configuration completed by what it takes to build an equal part that is empty, and a tuple ``settled_by`` that
+names these arguments: while one of them is missing, the part looks outside. Checkpoints hold the completed one, so loading
+needs no hub, and :func:`unsettled` tells that it asks none.
 """
 
 import importlib
@@ -44,11 +45,26 @@ def settle(config: Any, former: Any = None) -> Any:
     if not isinstance(config, Mapping):
         return config
     known = former if isinstance(former, Mapping) else {}
-    hook = getattr(part_class(config), "settle", None) if "_target_" in config else None
-    if hook is None:
+    if not _looks_outside(config):
         return {key: settle(value, known.get(key)) for key, value in config.items()}
-    settled: dict[str, Any] = dict(known) if known and {**known, **config} == known else hook(config)
+    part: Any = part_class(config)
+    settled: dict[str, Any] = dict(known) if known and {**known, **config} == known else part.settle(config)
     return settled
+
+
+def unsettled(config: Any) -> list[str]:
+    """Return the targets of the parts in ``config``, at any depth, that would look outside when they are built."""
+    if isinstance(config, list | tuple):
+        return [target for value in config for target in unsettled(value)]
+    if not isinstance(config, Mapping):
+        return []
+    own = [str(config["_target_"])] if _looks_outside(config) else []
+    return own + [target for value in config.values() for target in unsettled(value)]
+
+
+def _looks_outside(config: Mapping[str, Any]) -> bool:
+    part: Any = part_class(config) if "_target_" in config else None
+    return hasattr(part, "settle") and any(config.get(name) is None for name in part.settled_by)
 
 
 def part_class(config: Any, kind: type[nn.Module] = nn.Module) -> type[nn.Module]:

@@ -46,6 +46,7 @@ class PretrainedEncoder(ImageEncoder):
         preprocessing: How images are prepared, likewise; see :func:`robot_learning.nn.vision_models.describe`.
     """
 
+    settled_by = ("architecture", "preprocessing")
     mean: Tensor
     std: Tensor
 
@@ -98,9 +99,7 @@ class PretrainedEncoder(ImageEncoder):
 
     @classmethod
     def settle(cls, config: Mapping[str, Any]) -> dict[str, Any]:
-        """Return ``config`` with architecture and preprocessing, read from its source where they are missing."""
-        if "architecture" in config and "preprocessing" in config:
-            return dict(config)
+        """Return ``config`` with architecture and preprocessing, read from its source."""
         architecture, preprocessing = describe(str(config.get("source")))
         return {**config, "architecture": architecture, "preprocessing": preprocessing}
 

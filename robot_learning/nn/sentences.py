@@ -40,6 +40,7 @@ class SentenceEncoder(nn.Module):
 
     exportable = False
     """Its tokenizer is a program, not arithmetic that a graph could hold."""
+    settled_by = ("architecture", "tokenizer")
 
     def __init__(self, *, source: str, architecture: Mapping[str, Any] | None = None, tokenizer: str | None = None) -> None:
         """Build the model, and fill it from the source unless its architecture is given."""
@@ -52,7 +53,10 @@ class SentenceEncoder(nn.Module):
             configuration = configuration_of(architecture, "language")
             self.model = _reader(configuration)(configuration)
         self.size = int(configuration.hidden_size)
-        self._tokenizer = library("tokenizers").Tokenizer.from_str(tokenizer)
+        try:
+            self._tokenizer = library("tokenizers").Tokenizer.from_str(tokenizer)
+        except Exception as error:  # tokenizers has no narrower one
+            raise ConfigError(f"language.tokenizer: expected the JSON of a tokenizer: {error}") from error
         self._tokenizer.no_padding()
         self._tokenizer.enable_truncation(min(_MOST_TOKENS, getattr(configuration, "max_position_embeddings", _MOST_TOKENS)))
         self._known: OrderedDict[bytes, Tensor] = OrderedDict()
@@ -61,9 +65,7 @@ class SentenceEncoder(nn.Module):
 
     @classmethod
     def settle(cls, config: Mapping[str, Any]) -> dict[str, Any]:
-        """Return ``config`` with architecture and tokenizer, read from its source where they are missing."""
-        if "architecture" in config and "tokenizer" in config:
-            return dict(config)
+        """Return ``config`` with architecture and tokenizer, read from its source."""
         architecture, tokenizer = describe_reader(str(config.get("source")))
         return {**config, "architecture": architecture, "tokenizer": tokenizer}
 
@@ -75,7 +77,7 @@ class SentenceEncoder(nn.Module):
 
     @torch.compiler.disable  # type: ignore[untyped-decorator]  # torch does not type it
     def forward(self, texts: UInt8[Tensor, "b l"]) -> Float[Tensor, "b f"]:
-        """Return one vector of unit length per text; a text is read once."""
+        """Return one vector of unit length per text, zeros where there are no tokens; a text is read once."""
         vectors = []
         for row in texts.cpu().numpy():
             key = row.tobytes()
@@ -87,10 +89,12 @@ class SentenceEncoder(nn.Module):
         return torch.stack(vectors).to(texts.device)
 
     def _read(self, text: str) -> Float[Tensor, " f"]:
-        ids = self._tokenizer.encode(text).ids
         device = next(self.model.parameters()).device
+        ids = torch.tensor([self._tokenizer.encode(text).ids], dtype=torch.long, device=device)
+        if not ids.numel():
+            return torch.zeros(self.size)
         with torch.inference_mode(False), torch.no_grad(), torch.autocast(device.type, enabled=False):
-            states = self.model(input_ids=torch.tensor([ids], device=device)).last_hidden_state[0]
+            states = self.model(input_ids=ids).last_hidden_state[0]
             return F.normalize(states.float().mean(dim=0), dim=0).cpu()
 
 
@@ -103,12 +107,15 @@ def describe_reader(source: str) -> tuple[dict[str, Any], str]:
     transformers = library("transformers")
     try:
         fields, _ = transformers.PreTrainedConfig.get_config_dict(source)
-        tokenizer = transformers.AutoTokenizer.from_pretrained(source, use_fast=True).backend_tokenizer.to_str()
-    except (AttributeError, OSError, ValueError) as error:
+        whole = configuration_of(fields, "language")  # before the tokenizer is: what is no model of transformers ends here
+        # not False, but left out, transformers would ask at the terminal whether to run the source's own code
+        tokenizer = transformers.AutoTokenizer.from_pretrained(source, trust_remote_code=False).backend_tokenizer.to_str()
+    except ConfigError:
+        raise
+    except (AttributeError, ImportError, OSError, ValueError) as error:
         raise ConfigError(
             f"language.source: expected a folder or a hub id with config.json and a tokenizer, got {source!r}: {error}"
         ) from error
-    whole = configuration_of(fields, "language")
     tower = getattr(whole, "text_config", whole)
     return plain(json.loads(tower.to_json_string(use_diff=False))), str(tokenizer)
 

@@ -10,14 +10,22 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from torch import nn
 
 from robot_learning.core.errors import ConfigError, MissingExtra
 
 _RESAMPLING = {2: "bilinear", 3: "bicubic"}
 """Pillow's numbers, as preprocessor configurations have them."""
-_NO_DATA = ("auto_map", "attn_implementation", "experts_implementation", "quantization_config", "use_pretrained_backbone")
-"""Fields of a configuration that name code or further downloads; fields that begin with an underscore go, too."""
+_PREPARATION = (
+    *("size", "do_center_crop", "crop_size", "resample", "do_flip_channel_order"),
+    *("do_rescale", "rescale_factor", "rescale_offset", "do_normalize", "image_mean", "image_std"),
+)
+"""Fields of a preprocessor that say what it makes of an image."""
+_NO_DATA = ("auto_map", "attn_implementation", "experts_implementation", "quantization_config")
+"""Fields of a configuration that name code; fields that begin with an underscore go, too."""
+_DOWNLOADS = "use_pretrained_backbone"
+"""Field of a configuration that asks for more weights from the hub; left out, some classes take it for granted."""
 
 
 def library(name: str) -> Any:
@@ -48,7 +56,16 @@ def describe(source: str) -> tuple[dict[str, Any], dict[str, Any]]:
         ) from error
     whole = configuration_of(fields)
     tower = getattr(whole, "vision_config", whole)
-    return plain(json.loads(tower.to_json_string(use_diff=False))), _preprocessing(images)
+    _class(tower)
+    try:
+        preprocessing = _preprocessing(images)
+    except (KeyError, TypeError, ValueError) as error:
+        what = f"no {error}" if isinstance(error, KeyError) else error
+        raise ConfigError(
+            f"vision.encoder.source: {source!r} wants images prepared in a way that is not known here, see its "
+            f"preprocessor_config.json: {what}"
+        ) from error
+    return plain(json.loads(tower.to_json_string(use_diff=False))), preprocessing
 
 
 def empty_model(architecture: Mapping[str, Any]) -> nn.Module:
@@ -76,12 +93,13 @@ def weights_of(
     """Return a model of a class and configuration of ``transformers`` with the weights of a source, in float32.
 
     Raises:
-        ConfigError: There are none as safetensors, or some are missing but for those with ``optional`` in their names.
+        ConfigError: There are none as safetensors, they have other shapes, or some are missing but for those with ``optional``
+            in their names.
     """
     settings = {"dtype": torch.float32, "use_safetensors": True, "output_loading_info": True}
     try:
         model, report = kind.from_pretrained(source, config=configuration, **settings)
-    except (OSError, ValueError) as error:
+    except (ImportError, OSError, RuntimeError, SafetensorError, ValueError) as error:
         raise ConfigError(f"{setting}: expected safetensors of a {kind.__name__} in {source!r}: {error}") from error
     missing = sorted(name for name in report["missing_keys"] if not optional or optional not in name)
     if missing:
@@ -97,13 +115,36 @@ def pair(size: int | Sequence[int]) -> tuple[int, int]:
 
 
 def configuration_of(fields: Mapping[str, Any], setting: str = "vision.encoder") -> Any:
-    """Return the configuration that a description means, of a class of ``transformers``; ``setting`` is for errors."""
+    """Return the configuration that a description means, of a class of ``transformers``; ``setting`` is for errors.
+
+    Raises:
+        ConfigError: Of no model of ``transformers``, not valid, or part of the model is from elsewhere: timm, the hub.
+    """
     known = library("transformers.models.auto.configuration_auto").CONFIG_MAPPING
     kind = fields.get("model_type")
     if kind not in known:
         version = library("transformers").__version__
         raise ConfigError(f"{setting}: expected a model that transformers {version} knows, got model_type {kind!r}")
-    return known[kind].from_dict(plain(fields))
+    _check_whole(fields, setting)
+    invalid = library("huggingface_hub.errors").StrictDataclassError
+    try:
+        configuration = known[kind].from_dict(plain(fields))
+    except (AttributeError, ImportError, LookupError, TypeError, ValueError, invalid) as error:
+        raise ConfigError(f"{setting}: expected the configuration of a {kind}: {error}") from error
+    _check_whole(configuration.to_dict(), setting)  # with what the class adds: DETR's backbone is one of timm
+    return configuration
+
+
+def _check_whole(fields: Mapping[str, Any], setting: str) -> None:
+    kind, backbone = str(fields.get("model_type", "")), fields.get("backbone")
+    if kind.startswith("timm") or fields.get("use_timm_backbone") or isinstance(backbone, str):
+        raise ConfigError(
+            f"{setting}: expected a model that is of transformers as a whole, got {backbone or kind or 'a backbone'} of timm "
+            "or from elsewhere; take another model"
+        )
+    for value in fields.values():
+        if isinstance(value, Mapping):
+            _check_whole(value, setting)
 
 
 def _class(configuration: Any) -> Any:
@@ -121,20 +162,46 @@ def _class(configuration: Any) -> Any:
 
 
 def plain(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the fields of a configuration, and of those within, that are data."""
+    """Return the fields of a configuration, and of those within, that are data, and have nothing downloaded."""
     kept = {name: value for name, value in fields.items() if not name.startswith("_") and name not in _NO_DATA}
+    if _DOWNLOADS in kept or "model_type" in kept:
+        kept[_DOWNLOADS] = False
     return {name: plain(value) if isinstance(value, Mapping) else value for name, value in kept.items()}
 
 
 def _preprocessing(images: Mapping[str, Any]) -> dict[str, Any]:
-    crops = images.get("crop_size") is not None and images.get("do_center_crop", True)
-    size = images["crop_size" if crops else "size"]
+    """Return how images are prepared, see :func:`describe`; a field that is missing is as its class in ``transformers`` has it.
+
+    Raises:
+        KeyError: A field that is missing in both.
+        ValueError: It does something that we do not.
+    """
+    known = _defaults(images) | {name: images[name] for name in _PREPARATION if images.get(name) is not None}
+    factor, resample = known.get("rescale_factor", 1 / 255), known["resample"]
+    if known.get("do_flip_channel_order"):
+        raise ValueError("do_flip_channel_order: expected colours from red to blue")
+    if not known.get("do_rescale", True) or known.get("rescale_offset") or abs(255 * factor - 1) > 1e-3:
+        raise ValueError(f"rescale_factor: expected pixels times 1/255 and no offset, got {factor}")
+    if resample not in _RESAMPLING:
+        raise ValueError(f"resample: expected 2 (bilinear) or 3 (bicubic), got {resample}")
+    crops = known.get("crop_size") is not None and known.get("do_center_crop", True)
+    size = known["crop_size" if crops else "size"]
     if isinstance(size, Mapping):
+        if "shortest_edge" not in size and not {"height", "width"} <= set(size):
+            raise ValueError(f"size: expected shortest_edge, or height and width, got {dict(size)}")
         size = size.get("shortest_edge") or (size["height"], size["width"])
-    standardises = images.get("do_normalize", True)
+    standardises = known.get("do_normalize", True)
     return {
         "size": list(pair(size)),
-        "mean": list(images["image_mean"]) if standardises else [0.0] * 3,
-        "std": list(images["image_std"]) if standardises else [1.0] * 3,
-        "resampling": _RESAMPLING.get(images.get("resample", 3), "bicubic"),
+        "mean": list(known["image_mean"]) if standardises else [0.0] * 3,
+        "std": list(known["image_std"]) if standardises else [1.0] * 3,
+        "resampling": _RESAMPLING[resample],
     }
+
+
+def _defaults(images: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields that the preprocessor's class in ``transformers`` sets; none if it has no class for Pillow."""
+    name = str(images.get("image_processor_type") or images.get("feature_extractor_type"))
+    name = name.removesuffix("Fast").replace("FeatureExtractor", "ImageProcessor") + "Pil"  # older files have older names
+    kind = getattr(library("transformers"), name, None)
+    return {field: getattr(kind, field) for field in _PREPARATION if hasattr(kind, field)}

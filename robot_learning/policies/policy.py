@@ -26,7 +26,7 @@ from robot_learning.core.errors import CheckpointError, ConfigError, RobotLearni
 from robot_learning.core.language import INSTRUCTION_SPEC, goal_spec
 from robot_learning.core.spec import RobotSpec
 from robot_learning.core.types import Stats
-from robot_learning.nn.parts import build_part, part_class, settle
+from robot_learning.nn.parts import build_part, part_class, settle, unsettled
 from robot_learning.policies.window import checked_tensors
 
 FORMAT = 1
@@ -291,9 +291,15 @@ def read_header(folder: Path | str) -> dict[str, Any]:
 def _rebuild(header: Mapping[str, Any], overrides: Mapping[str, Any], path: Path) -> LearnedPolicy:
     """Return the policy that a header describes; whatever in it does not fit becomes one kind of error."""
     try:
+        config = {**header["policy"], **overrides}
+        if outside := unsettled(config):
+            raise ConfigError(f"expected parts that look nothing up outside, got {outside} with arguments missing")
         statistics = {key: Stats.from_json(value) for key, value in header["statistics"].items()}
-        return build_policy({**header["policy"], **overrides}, RobotSpec.from_json(header["spec"]), statistics)
-    except (RobotLearningError, ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
+        return build_policy(config, RobotSpec.from_json(header["spec"]), statistics)
+    except (
+        *(RobotLearningError, ArithmeticError, AttributeError, ImportError),
+        *(LookupError, RuntimeError, TypeError, ValueError),
+    ) as error:
         changed = f" with {', '.join(f'{key}={value!r}' for key, value in overrides.items())}" if overrides else ""
         raise CheckpointError(f"{path}: cannot be built{changed}: {error}") from error
 

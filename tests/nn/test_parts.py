@@ -5,11 +5,12 @@ from torch import nn
 
 from robot_learning.core.errors import ConfigError
 from robot_learning.nn import parts
-from robot_learning.nn.parts import settle
+from robot_learning.nn.parts import settle, unsettled
 
 
 class Part(nn.Module):
     asked = 0
+    settled_by = ("found",)
 
     @classmethod
     def settle(cls, config):
@@ -40,6 +41,14 @@ def test_what_was_settled_before_is_kept_unless_it_was_asked_for_otherwise(targe
     moved = {**target, "source": "there"}
     assert settle({"encoder": moved}, former)["encoder"]["found"] == "in there"
     assert Part.asked == 2
+
+
+def test_who_would_look_outside_is_told_without_looking(target):
+    plain = {"_target_": "robot_learning.nn.mlp.ResidualMLP", "width": 3}
+    within = {**plain, "vision": {"encoder": target, "more": [{**target, "found": None}]}}
+    assert unsettled(within) == [target["_target_"]] * 2
+    assert not Part.asked
+    assert unsettled(settle(within)) == unsettled(plain) == []
 
 
 def test_a_name_that_is_none_of_ours_is_refused():

@@ -1,6 +1,7 @@
 """Published models say what transformers makes them say, prepared as published, and train only what the mode lets them."""
 
 import json
+import re
 import shutil
 import sys
 
@@ -10,8 +11,9 @@ import torch
 from transformers import CLIPImageProcessorPil, SiglipImageProcessorPil
 
 from robot_learning.core.errors import ConfigError, MissingExtra, UnknownName
-from robot_learning.nn.parts import build_part, settle
+from robot_learning.nn.parts import build_part, settle, unsettled
 from robot_learning.nn.pretrained import PretrainedEncoder
+from robot_learning.nn.vision_models import configuration_of, plain
 from tests.nn.tiny_models import ENCODER, KINDS, save_tiny
 
 
@@ -129,6 +131,7 @@ def test_settled_it_is_built_without_its_source(folders, tmp_path, mode):
     shutil.rmtree(tmp_path / "clip")
     again = json.loads(json.dumps(settled))
     assert settle(again) == again
+    assert (unsettled(config), unsettled(again)) == ([ENCODER], [])
     assert {**again, **config} == again
     empty = build_part(again).eval()
     empty.load_state_dict(filled.state_dict())
@@ -148,6 +151,90 @@ def test_a_description_cannot_choose_code(folders):
         build_part({**config, "architecture": {"model_type": "bert"}})
 
 
+def test_no_description_has_more_downloaded():
+    """Nor by what a class does on its own where a description says nothing."""
+    wishes = {
+        "model_type": "vit",
+        "use_pretrained_backbone": True,
+        "inner": {"use_pretrained_backbone": True},
+        "labels": {"a": 1},
+    }
+    off = {"use_pretrained_backbone": False}
+    assert plain(wishes) == {"model_type": "vit", **off, "inner": off, "labels": {"a": 1}}
+    assert configuration_of({"model_type": "vit"}).use_pretrained_backbone is False
+
+
+@pytest.mark.parametrize(
+    "architecture",
+    [
+        {"model_type": "detr"},
+        {"model_type": "timm_wrapper", "architecture": "resnet18"},
+        {"model_type": "timm_backbone", "backbone": "resnet18"},
+        {"model_type": "dpt", "backbone_config": {"model_type": "timm_backbone", "backbone": "resnet18"}},
+        {"model_type": "dpt", "backbone_config": {"model_type": "vit"}, "use_timm_backbone": True},
+        {"model_type": "upernet", "backbone": "somebody/model"},
+    ],
+)
+def test_what_is_not_of_transformers_as_a_whole_is_refused(folders, architecture, monkeypatch):
+    config = settle({"_target_": ENCODER, "source": str(folders["siglip"][0])})
+    monkeypatch.setattr("huggingface_hub.HfApi.repo_exists", lambda *_, **__: pytest.fail("the hub was asked"))
+    with pytest.raises(ConfigError, match=r"vision\.encoder: expected a model that is of transformers as a whole"):
+        build_part({**config, "architecture": architecture})
+
+
+def rewritten(source, folder, changes, file="preprocessor_config.json"):
+    """Copy a model with some fields of a file changed, or without those that are changed to ``...``."""
+    shutil.copytree(source, folder)
+    fields = {**json.loads((folder / file).read_text()), **changes}
+    (folder / file).write_text(json.dumps({name: value for name, value in fields.items() if value is not ...}))
+    return {"_target_": ENCODER, "source": str(folder)}
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"image_processor_type": "Theirs", "image_mean": ...}, "no 'image_mean'"),
+        ({"image_processor_type": "Siglip2ImageProcessor", "size": ...}, "no 'size'"),
+        ({"image_processor_type": ..., "resample": ...}, "no 'resample'"),
+        ({"image_processor_type": "MobileViTImageProcessor"}, "do_flip_channel_order: expected colours from red to blue"),
+        ({"size": {"longest_edge": 512}}, "expected shortest_edge, or height and width, got {'longest_edge': 512}"),
+        ({"rescale_factor": 1 / 127.5}, "rescale_factor: expected pixels times 1/255 and no offset, got 0.0078"),
+        ({"rescale_offset": True}, "no offset"),
+        ({"do_rescale": False}, "pixels times 1/255"),
+        ({"resample": 1}, "resample: expected 2 (bilinear) or 3 (bicubic), got 1"),
+    ],
+)
+def test_a_preparation_that_is_not_ours_is_refused(folders, tmp_path, changes, says):
+    config = rewritten(folders["siglip"][0], tmp_path / "model", changes)
+    with pytest.raises(ConfigError, match=f"wants images prepared.*{re.escape(says)}"):
+        build_part(config)
+
+
+@pytest.mark.parametrize(
+    ("kind", "resampling"),
+    [("ViTImageProcessorFast", "bilinear"), ("ViTFeatureExtractor", "bilinear"), ("BitImageProcessor", "bicubic")],
+)
+def test_what_a_preprocessor_leaves_out_is_as_its_class_has_it(folders, tmp_path, kind, resampling):
+    """``ViTImageProcessor`` resamples bilinearly, ``BitImageProcessor``, that of DINOv2, bicubically: their ``resample``."""
+    changes = {"image_processor_type": kind, "resample": ..., "image_mean": None}
+    preparation = settle(rewritten(folders["siglip"][0], tmp_path / "model", changes))["preprocessing"]
+    assert preparation["resampling"] == resampling
+    assert preparation["mean"] == ([0.5] * 3 if resampling == "bilinear" else [0.48145466, 0.4578275, 0.40821073])
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"intermediate_size": 48}, "expected safetensors of a SiglipVisionModel"),
+        ({"hidden_size": "many"}, "expected the configuration of a siglip_vision_model"),
+    ],
+)
+def test_a_configuration_that_does_not_fit_is_refused(folders, tmp_path, changes, says):
+    config = rewritten(folders["siglip"][0], tmp_path / "model", changes, "config.json")
+    with pytest.raises(ConfigError, match=says):
+        build_part(config)
+
+
 def test_what_cannot_be_is_refused(folders, tmp_path):
     folder = str(folders["siglip"][0])
     for wrong, error, says in (
@@ -162,6 +249,9 @@ def test_what_cannot_be_is_refused(folders, tmp_path):
             PretrainedEncoder(**{"source": folder, **wrong})
     shutil.copytree(folder, tmp_path / "empty")
     (tmp_path / "empty" / "model.safetensors").unlink()
+    with pytest.raises(ConfigError, match="expected safetensors of a SiglipVisionModel"):
+        PretrainedEncoder(source=str(tmp_path / "empty"))
+    (tmp_path / "empty" / "model.safetensors").write_bytes(b"cut off")
     with pytest.raises(ConfigError, match="expected safetensors of a SiglipVisionModel"):
         PretrainedEncoder(source=str(tmp_path / "empty"))
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from robot_learning.core.errors import ConfigError
+from robot_learning.core.errors import CheckpointError, ConfigError
 from robot_learning.core.language import encode_instruction
 from robot_learning.nn.sentences import SentenceEncoder
 from robot_learning.policies.policy import load_policy, save_policy
@@ -54,6 +54,55 @@ def test_a_checkpoint_needs_no_source(tmp_path):
     answers = [case.act(each.eval(), case.window(2), case.goal(2)) for each in (policy, loaded)]
     np.testing.assert_array_equal(*answers)
     assert json.loads((tmp_path / "saved/policy.json").read_text())["policy"]["language"]["architecture"]["hidden_size"] == 16
+
+
+@pytest.mark.parametrize("missing", ["architecture", "tokenizer"])
+@pytest.mark.parametrize("null", [False, True])
+def test_a_checkpoint_that_would_ask_the_source_is_refused(tmp_path, missing, null):
+    """Though the source is there: whoever loads a checkpoint did not choose it."""
+    save_reader("bert", tmp_path / "source")
+    language = {"_target_": ENCODER, "source": str(tmp_path / "source")}
+    case = GCBCReads()
+    save_policy(tmp_path / "saved", case.make(language=language), case.full_config(language=language), {})
+    header = json.loads((tmp_path / "saved/policy.json").read_text())
+    header["policy"]["language"] |= {missing: None}
+    if not null:
+        del header["policy"]["language"][missing]
+    (tmp_path / "saved/policy.json").write_text(json.dumps(header))
+    with pytest.raises(CheckpointError, match=rf"look nothing up outside, got \['{ENCODER}'\]"):
+        load_policy(tmp_path / "saved")
+
+
+def test_a_tokenizer_that_is_cut_off_is_refused(tmp_path):
+    save_reader("bert", tmp_path)
+    config = SentenceEncoder.settle({"source": str(tmp_path)})
+    with pytest.raises(ConfigError, match=r"language\.tokenizer: expected the JSON of a tokenizer: EOF"):
+        SentenceEncoder(**{**config, "tokenizer": config["tokenizer"][:100]})
+
+
+@pytest.mark.parametrize("model", ["theirs", "vit"])
+def test_no_code_of_a_source_runs_though_somebody_says_yes(tmp_path, monkeypatch, model):
+    """Transformers asks where it is not told: about a model it does not know, and a tokenizer of one that has none."""
+    monkeypatch.setattr("builtins.input", lambda _: "y")
+    monkeypatch.setattr("transformers.dynamic_module_utils.HF_MODULES_CACHE", str(tmp_path / "modules"))
+    save_reader("bert", tmp_path)
+    named = {"AutoConfig": "theirs.Theirs", "AutoTokenizer": ["theirs.Theirs", "theirs.Theirs"]}
+    (tmp_path / "theirs.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w').close()\nclass Theirs: pass\n")
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": model, "auto_map": named}))
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": "Theirs", "auto_map": named}))
+    with pytest.raises(ConfigError):
+        SentenceEncoder(source=str(tmp_path))
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_text_without_tokens_is_zeros(tmp_path):
+    """Where the tokenizer adds none of its own, as that of GPT-2."""
+    save_reader("bert", tmp_path)
+    fields = json.loads((tmp_path / "tokenizer.json").read_text())
+    (tmp_path / "tokenizer.json").write_text(json.dumps({**fields, "post_processor": None}))
+    nothing, something = SentenceEncoder(source=str(tmp_path))(texts("", "open"))
+    assert torch.equal(nothing, torch.zeros(16))
+    torch.testing.assert_close(something.norm(), torch.tensor(1.0))
 
 
 def test_a_published_tokenizer_is_not_exported(tmp_path):

@@ -1,5 +1,6 @@
 """Every policy sees with every family of encoders, learns through it as far as it may, and is loaded without its source."""
 
+import json
 import shutil
 import socket
 
@@ -7,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from robot_learning.core.errors import SpecMismatch
+from robot_learning.core.errors import CheckpointError, SpecMismatch
 from robot_learning.policies.policy import load_policy, save_policy
 from tests.nn.tiny_models import ENCODER, save_tiny
 from tests.policies import (
@@ -99,3 +100,15 @@ def test_another_size_and_a_missing_camera_are_refused(case):
         policy.act({key: value for key, value in window.items() if key != "camera"}, made.goal(2))
     with pytest.raises(SpecMismatch, match=r"goal: 'camera': expected shape \(2, 24, 24, 3\)"):
         policy.act(window, {"camera": made.goal(2)["camera"][:, :12]})
+
+
+def test_a_checkpoint_whose_model_cannot_be_built_here_is_refused(models, tmp_path):
+    """DiNAT needs natten, which no extra of ours brings; DETR has a backbone of timm."""
+    made, vision = seeing("gcbc"), {"encoder": {"_target_": ENCODER, "source": str(models / "siglip")}}
+    save_policy(tmp_path, made.make(vision=vision), made.full_config(vision=vision), {})
+    header = json.loads((tmp_path / "policy.json").read_text())
+    for kind, says in (("dinat", "natten"), ("detr", "of transformers as a whole")):
+        header["policy"]["vision"]["encoder"]["architecture"] = {"model_type": kind}
+        (tmp_path / "policy.json").write_text(json.dumps(header))
+        with pytest.raises(CheckpointError, match=f"(?s)cannot be built.*{says}"):
+            load_policy(tmp_path)
