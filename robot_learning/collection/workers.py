@@ -61,7 +61,7 @@ class Workers(Generic[Job, Result]):
                     exhausted = True
                     break
                 link = idle.pop()
-                link.send(job)
+                self._send(link, job)
                 doing[link] = index
             if not doing:
                 return
@@ -93,15 +93,24 @@ class Workers(Generic[Job, Result]):
         """Let the workers go."""
         self.close()
 
+    def _send(self, link: Connection, job: Job) -> None:
+        try:
+            link.send(job)
+        except OSError:
+            raise self._died() from None
+
     def _receive(self, link: Connection) -> Any:
         try:
             failed, value = link.recv()
-        except EOFError:
-            codes = [process.exitcode for process in self._processes if process.exitcode is not None]
-            raise WorkerFailed(f"a worker process died (exit codes {codes})") from None
+        except (EOFError, OSError):  # OSError: it died before it read its job
+            raise self._died() from None
         if failed:
             raise WorkerFailed(f"a job failed in a worker process:\n{value}")
         return value
+
+    def _died(self) -> WorkerFailed:
+        codes = [process.exitcode for process in self._processes if process.exitcode is not None]
+        return WorkerFailed(f"a worker process died (exit codes {codes})")
 
 
 def _serve(setup: Callable[[], Callable[[Any], Any]], link: Connection) -> None:

@@ -58,6 +58,10 @@ def _die():
     return lambda _job: os._exit(7)
 
 
+def _die_at_once():
+    os._exit(3)
+
+
 def test_results_come_in_order():
     with Workers(_double, 2) as workers:
         assert list(workers.map(range(20))) == [2 * number for number in range(20)]
@@ -66,8 +70,9 @@ def test_results_come_in_order():
 def test_a_failing_job_and_a_dead_worker_are_reported():
     with Workers(_fail, 1) as workers, pytest.raises(WorkerFailed, match="no 3"):
         list(workers.map([3]))
-    with Workers(_die, 1) as workers, pytest.raises(WorkerFailed, match="died"):
-        list(workers.map([3]))
+    for setup in (_die, _die_at_once):
+        with Workers(setup, 1) as workers, pytest.raises(WorkerFailed, match="died"):
+            list(workers.map([3]))
 
 
 def _killed_somewhere(out, rng, number):
