@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 import torch
@@ -117,7 +118,15 @@ def test_ctrl_c_at_the_launcher_keeps_the_run(store, tmp_path):
     policy = ["policy=gcbc_mlp", "policy.network.width=16", "policy.observation_keys=[position]", "policy.goal_keys=[position]"]
     data = [f"data.stores=[{store}]", "data.batch_size=8", "data.interchangeable=null"]
     settings = ["learner=quickstart", "trainer.log_every=1", "steps=1000000", f"out={tmp_path}"]
-    command = [*TORCHRUN, "--no-python", "robot-learning", "train", *policy, *data, *settings]
+    command = [
+        *TORCHRUN,
+        "--no-python",
+        str(Path(sys.executable).with_name("robot-learning")),
+        "train",
+        *policy,
+        *data,
+        *settings,
+    ]
     no_gpu = {**os.environ, "CUDA_VISIBLE_DEVICES": ""}  # which device=auto has to find out
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=no_gpu) as process:
         metrics = tmp_path / "metrics.jsonl"

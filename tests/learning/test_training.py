@@ -17,6 +17,7 @@ from robot_learning.learning.trainer import TrainerSettings
 from robot_learning.learning.training import DataSettings, train_policy, usable_episodes
 from robot_learning.policies.policy import load_policy
 from tests.contracts.policy import SPEC
+from tests.learning.conftest import episode
 from tests.nn.tiny_models import ENCODER, save_tiny
 from tests.policies import test_policies
 from tests.policies.test_language import TestContexts as Contexts
