@@ -47,19 +47,20 @@ def curves(
     *,
     log_y: bool = False,
 ) -> Markup:
-    """Return lines in axes; points that are not finite, or not positive on a logarithmic axis, are left out.
+    """Return lines in axes; points that are not finite are left out, a line of a single point is a dot.
 
     Args:
         label: What a screen reader says.
         series: Name to the lists of x and of y.
         x_label: Below the axis.
         y_label: Above the axis.
-        log_y: Logarithmic y.
+        log_y: Logarithmic y, where all of it is positive: some losses are not, and a line must not end where they cross zero.
     """
-    kept = {name: _thin(_drawable(zip(*xy, strict=True), log_y)) for name, xy in series.items()}
+    kept = {name: _thin(_finite(zip(*xy, strict=True))) for name, xy in series.items()}
     points = [point for line in kept.values() for point in line]
     if not points:
         return Markup("<p>No points to draw.</p>")
+    log_y = log_y and all(y > 0 for _, y in points)
     left, top, width, height = 64.0, 28.0, _WIDTH - 88.0, 260.0
     xs, ys = (_ticks(min(axis), max(axis)) for axis in zip(*points, strict=True))
     if log_y:
@@ -73,12 +74,7 @@ def curves(
     parts += [_column(place(x, ys[0])[0], top + height, f"{x:,.6g}", start=top) for x in xs]
     parts.append(f'<text x="{left + width / 2:.0f}" y="{top + height + 40:.0f}" class="mid">{escape(x_label)}</text>')
     parts.append(f'<text x="8" y="14">{escape(y_label)}</text>')
-    for index, (name, line) in enumerate(kept.items()):
-        path = " ".join(f"{x:.1f},{y:.1f}" for x, y in (place(*point) for point in line))
-        dash = ' stroke-dasharray="6 4"' if index >= COLOURS else ""
-        parts.append(
-            f'<polyline class="line c{index % COLOURS}" points="{path}"{dash}><title>{escape(name)}</title></polyline>'
-        )
+    parts += [_line([place(*point) for point in line], index, name) for index, (name, line) in enumerate(kept.items())]
     return _svg(label, top + height + 52, "".join(parts))
 
 
@@ -128,6 +124,15 @@ def _bar(left: float, y: float, scale: float, colour: int, what: str, interval: 
     )
 
 
+def _line(points: Sequence[tuple[float, float]], index: int, name: str) -> str:
+    colour, title = f"c{index % COLOURS}", f"<title>{escape(name)}</title>"
+    if len(points) == 1:
+        return f'<circle class="bar {colour}" cx="{points[0][0]:.1f}" cy="{points[0][1]:.1f}" r="3.5">{title}</circle>'
+    path = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
+    dash = ' stroke-dasharray="6 4"' if index >= COLOURS else ""
+    return f'<polyline class="line {colour}" points="{path}"{dash}>{title}</polyline>'
+
+
 def _column(x: float, bottom: float, text: str, start: float = 4.0) -> str:
     return (
         f'<path class="grid" d="M{x:.1f},{start:.0f}V{bottom:.1f}"/>'
@@ -142,8 +147,8 @@ def _row(left: float, y: float, width: float, text: str) -> str:
     )
 
 
-def _drawable(points: Iterable[tuple[float, float]], log_y: bool) -> list[tuple[float, float]]:
-    return [(x, y) for x, y in points if math.isfinite(x) and math.isfinite(y) and (y > 0 or not log_y)]
+def _finite(points: Iterable[tuple[float, float]]) -> list[tuple[float, float]]:
+    return [(x, y) for x, y in points if math.isfinite(x) and math.isfinite(y)]
 
 
 def _thin(points: list[tuple[float, float]]) -> list[tuple[float, float]]:
