@@ -133,14 +133,13 @@ def evaluate(
         )
     began = time.monotonic()
     suite = suite_factory()
-    for contender in contenders.values():
-        make_actor(contender, suite, suite.make_robot(), suite.tasks[0])
+    actors = {name: make_actor(one, suite, suite.make_robot(), suite.tasks[0]) for name, one in contenders.items()}
     trials = list(suite.trials(per_task, seed=seed))
-    for contender in contenders.values():
+    for name, contender in contenders.items():
         goals = {tuple(sorted(goal or ())): goal for goal in map(contender.told, trials)}
-        actor = make_actor(contender, suite, suite.make_robot(), suite.tasks[0])
         for goal in goals.values():  # one of each kind
-            actor.reset(goal=goal)
+            actors[name].reset(goal=goal)
+    del actors  # the workers load policies of their own
     jobs = [(name, number) for number in range(len(trials)) for name in contenders]
     count = os.cpu_count() or 1 if workers is None else workers
     rollouts: list[Rollout] = []

@@ -288,6 +288,19 @@ def read_header(folder: Path | str) -> dict[str, Any]:
     return dict(header)
 
 
+_UNBUILDABLE = (
+    RobotLearningError,
+    ArithmeticError,
+    AttributeError,
+    ImportError,
+    LookupError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
+"""What building a policy raises from a header that does not fit it."""
+
+
 def _rebuild(header: Mapping[str, Any], overrides: Mapping[str, Any], path: Path) -> LearnedPolicy:
     """Return the policy that a header describes; whatever in it does not fit becomes one kind of error."""
     try:
@@ -296,10 +309,7 @@ def _rebuild(header: Mapping[str, Any], overrides: Mapping[str, Any], path: Path
             raise ConfigError(f"expected parts that look nothing up outside, got {outside} with arguments missing")
         statistics = {key: Stats.from_json(value) for key, value in header["statistics"].items()}
         return build_policy(config, RobotSpec.from_json(header["spec"]), statistics)
-    except (
-        *(RobotLearningError, ArithmeticError, AttributeError, ImportError),
-        *(LookupError, RuntimeError, TypeError, ValueError),
-    ) as error:
+    except _UNBUILDABLE as error:
         changed = f" with {', '.join(f'{key}={value!r}' for key, value in overrides.items())}" if overrides else ""
         raise CheckpointError(f"{path}: cannot be built{changed}: {error}") from error
 

@@ -160,14 +160,13 @@ class Decoder(nn.Module):
             hidden, memory = self.steps(hidden, memory)
         return self.head(hidden), memory
 
-    def some(self, steps: int | None) -> int | None:
-        """Return how many steps of a window to learn from; raises :class:`ConfigError` where memory needs those in between."""
+    def check_decoded(self, steps: int | None) -> None:
+        """Raise :class:`ConfigError` where it cannot learn from ``steps`` steps of a window: memory needs those in between."""
         if steps is not None and (steps < 1 or self.steps is not None):
             raise ConfigError(
                 "decoded: expected at least one step and a decoder without memory (decoder.cell=null decoder.blocks=3), got "
                 f"{steps} and {type(self.steps).__name__}"
             )
-        return steps
 
     def blank(self, batch: int) -> dict[str, Tensor]:
         """Return the memory before the first step by name, batch first."""

@@ -121,8 +121,8 @@ class PlayLMP(LearnedPolicy):
             self.proposal = Perceptron(present, self.plan.parameters_size, **(proposal or {}))
         plan_size, plan_noise = (0, 0) if self.plan is None else (self.plan.size, self.plan.noise_size)
         self.decoder = Decoder(present + plan_size, spec.action.shape[0], **(decoder or {}))
-        self.decoded = self.decoder.some(decoded)
-        self.beta, self.balance, self.replan, self.temperature = beta, balance, replan, temperature
+        self.decoder.check_decoded(decoded)
+        self.decoded, self.beta, self.balance, self.replan, self.temperature = decoded, beta, balance, replan, temperature
         self.noise_shape = (plan_noise + self._action_noise,)
 
     def loss(self, batch: Mapping[str, Any], generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
