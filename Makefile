@@ -40,7 +40,7 @@ test-suite-%: $(VENV)-%/.installed
 .PRECIOUS: $(VENV)-%/.installed
 $(VENV)-%/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)-$*
-	$(VENV)-$*/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[$*,dev]'
+	$(VENV)-$*/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[$*,test]'
 	@touch $@
 
 test-slow: install ## the checks that take minutes
