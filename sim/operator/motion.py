@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from robot_learning.sim import panda
+from robot_learning.sim.robot import MAX_TRANSLATION
 from robot_learning.sim.scene import Scene
 
 TRAVEL = 0.145
@@ -77,6 +78,13 @@ class Waypoint:
 
 Skill = Generator[Waypoint, Scene, Scene]
 """Yields waypoints, is sent scenes, returns the last scene."""
+Factory = Callable[[Scene, np.random.Generator, Style, int], Skill]
+"""Begins a skill in a scene, in a style, with a block."""
+
+
+def point(x: float, y: float, z: float) -> NDArray[np.float64]:
+    """Return a position [m]."""
+    return np.array([x, y, z])
 
 
 class Hand:
@@ -98,9 +106,10 @@ class Hand:
             way *= limit / length
         self._last = 0.35 * self._last + 0.65 * way
         self._tremor = 0.8 * self._tremor + self._rng.normal(0.0, self._style.noise, 3)
+        step = np.clip(self._last + self._tremor, -MAX_TRANSLATION, MAX_TRANSLATION)
         turn = float(np.clip(YAW_GAIN * (waypoint.yaw - scene.yaw), -0.13, 0.13))
         grip = 2.0 * waypoint.width / panda.GRIPPER_MAX_WIDTH - 1.0
-        return np.array([*(self._last + self._tremor), 0.0, 0.0, turn, grip], dtype=np.float32)
+        return np.array([*step, 0.0, 0.0, turn, grip], dtype=np.float32)
 
 
 def approach(

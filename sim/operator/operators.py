@@ -6,8 +6,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from robot_learning.core.types import Action, End, Goal, Observation
+from robot_learning.sim.operator.blocks import let_go
 from robot_learning.sim.operator.motion import Hand, Skill, Style
-from robot_learning.sim.operator.skills import SKILLS, let_go
+from robot_learning.sim.operator.skills import SKILLS
 from robot_learning.sim.scene import Scene
 from robot_learning.sim.tasks.table import TASKS, Task, task
 

@@ -8,9 +8,10 @@ import pytest
 from robot_learning.core.errors import UnknownName
 from robot_learning.core.types import End
 from robot_learning.sim.demonstrations import feasible_start, scripted_attempt, scripted_episode
+from robot_learning.sim.operator.blocks import YAW_RANGE
 from robot_learning.sim.operator.motion import Style
 from robot_learning.sim.operator.operators import PlayOperator, TaskOperator
-from robot_learning.sim.operator.skills import SKILLS, YAW_RANGE
+from robot_learning.sim.operator.skills import SKILLS
 from robot_learning.sim.robot import PlayTableRobot
 from robot_learning.sim.scene import Scene
 from robot_learning.sim.tasks.table import TASKS
