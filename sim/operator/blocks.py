@@ -1,6 +1,6 @@
 """How the scripted operator handles blocks: grips, lifts, carries, drags, pushes, turns and topples them.
 
-Where a thing can be done in several ways the ways stand side by side here; :mod:`.skills` draws one for each attempt.
+Where a thing can be done in several ways each way is a skill here, and :mod:`.skills` lists them by task.
 """
 
 from collections.abc import Callable

@@ -8,7 +8,7 @@ import numpy as np
 from robot_learning.core.types import Action, End, Goal, Observation
 from robot_learning.sim.operator.blocks import let_go
 from robot_learning.sim.operator.motion import Hand, Skill, Style
-from robot_learning.sim.operator.skills import SKILLS
+from robot_learning.sim.operator.skills import WAYS
 from robot_learning.sim.scene import Scene
 from robot_learning.sim.tasks.table import TASKS, Task, task
 
@@ -17,7 +17,7 @@ MAX_TRIES = 3
 
 
 class _Attempt:
-    """One task being done: puts down what the hand holds, then runs the task's skill."""
+    """One task being done: puts down what the hand holds, then does the task in one of its ways."""
 
     def __init__(self, chosen: Task, scene: Scene, rng: np.random.Generator) -> None:
         self.task = chosen
@@ -34,7 +34,9 @@ class _Attempt:
         candidates = self.task.candidates(scene)
         if candidates:
             block = int(self._rng.choice(candidates))
-            scene = yield from SKILLS[self.task.name](scene, self._rng, style, block)
+            ways = WAYS[self.task.name]
+            way = ways[int(self._rng.integers(len(ways)))]
+            scene = yield from way(scene, self._rng, style, block)
         return scene
 
     def act(self, scene: Scene) -> Action | None:

@@ -11,7 +11,7 @@ from robot_learning.sim.demonstrations import feasible_start, scripted_attempt, 
 from robot_learning.sim.operator.blocks import YAW_RANGE
 from robot_learning.sim.operator.motion import Style
 from robot_learning.sim.operator.operators import PlayOperator, TaskOperator
-from robot_learning.sim.operator.skills import SKILLS
+from robot_learning.sim.operator.skills import WAYS
 from robot_learning.sim.robot import PlayTableRobot
 from robot_learning.sim.scene import Scene
 from robot_learning.sim.tasks.table import TASKS
@@ -87,6 +87,29 @@ def test_95_of_100_attempts_succeed(robot, name):
     assert sum(done) >= 95
 
 
+@pytest.mark.parametrize(
+    ("name", "way"), [(name, way) for name in WAYS for way in range(len(WAYS[name])) if len(WAYS[name]) > 1]
+)
+def test_each_way_of_doing_a_task_works(robot, monkeypatch, name, way):
+    monkeypatch.setitem(WAYS, name, (WAYS[name][way],))
+    monkeypatch.setattr("robot_learning.sim.operator.operators.MAX_TRIES", 1)
+    done = [scripted_attempt(robot, name, 20_000 + seed).outcome.success for seed in range(4)]
+    assert sum(done) >= 3
+
+
+def test_the_ways_are_drawn_at_random_and_not_by_the_scene(robot):
+    observation, hands = robot.reset(seed=0), set()
+    for seed in range(30):
+        operator = TaskOperator("push_blue_button")
+        operator.reset(seed=seed)
+        robot.reset(start=observation)
+        for _ in range(12):
+            robot.apply(operator.act(robot.observe()))
+        scene = Scene.of(robot.observe())
+        hands.add((scene.width > 0.05, scene.yaw > 1.0))
+    assert hands == {(False, False), (False, True), (True, False)}
+
+
 def test_an_episode_depends_on_its_seed_alone(robot):
     one, other = scripted_episode("grasp_flat", 5, robot), scripted_episode("grasp_flat", 5)
     np.testing.assert_array_equal(one.action, other.action)
@@ -145,7 +168,7 @@ def test_a_turn_can_be_gripped_whatever_the_direction_of_the_block(name):
     for offset in (-1.0, 0.0, 1.0):
         for degrees in range(-90, 91, 2):
             first = scene(axis1=turned(degrees))
-            skill = SKILLS[name](first, np.random.default_rng(0), dataclasses.replace(style, offset=offset), 1)
+            skill = WAYS[name][0](first, np.random.default_rng(0), dataclasses.replace(style, offset=offset), 1)
             assert YAW_RANGE[0] <= next(skill).yaw <= YAW_RANGE[1]
 
 
