@@ -61,15 +61,26 @@ def denoising_loss(
     sigma_data: float,
     mask: Bool[Tensor, "b n"] | None = None,
 ) -> Float[Tensor, ""]:
-    """Return the mean squared error of F against ``(a - c_skip x) / c_out`` with ``x = a + sigma noise`` (Eq. 8).
+    """Return the mean of :func:`denoising_errors`.
 
     ``mask`` is False where an action is padding; such entries count in neither numerator nor denominator.
     """
+    return masked_mean(denoising_errors(network, clean, sigma, noise, sigma_data), mask)
+
+
+def denoising_errors(
+    network: Network,
+    clean: Float[Tensor, "b n a"],
+    sigma: Float[Tensor, " b"],
+    noise: Float[Tensor, "b n a"],
+    sigma_data: float,
+) -> Float[Tensor, "b n a"]:
+    """Return the squared errors of F against ``(a - c_skip x) / c_out`` with ``x = a + sigma noise`` (Eq. 8)."""
     scale = karras_scalings(sigma, sigma_data)
     skip, out, in_ = (value.view(-1, 1, 1) for value in scale[:3])
     noisy = clean + sigma.view(-1, 1, 1) * noise
-    error = (network(in_ * noisy, scale.noise) - (clean - skip * noisy) / out) ** 2
-    return masked_mean(error, mask)
+    error: Tensor = (network(in_ * noisy, scale.noise) - (clean - skip * noisy) / out) ** 2
+    return error
 
 
 def masked_mean(error: Float[Tensor, "b n a"], mask: Bool[Tensor, "b n"] | None) -> Float[Tensor, ""]:

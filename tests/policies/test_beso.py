@@ -13,7 +13,7 @@ from robot_learning.nn.denoiser import denoise, denoise_at
 from robot_learning.nn.samplers import SAMPLERS
 from robot_learning.policies.policy import build_policy
 from tests.datasets.episodes import STATE_SPEC, make_episode
-from tests.policies.test_policies import NETWORKS
+from tests.policies.test_policies import MLP_SCORE, NETWORKS
 from tests.policies.test_policies import TestBESOPerceptron as Perceptron
 from tests.policies.test_policies import TestBESOPerceptronSeesPastActions as PastPerceptron
 from tests.policies.test_policies import TestBESOTransformer as Transformer
@@ -26,7 +26,7 @@ BESO = "robot_learning.policies.beso.beso.BESO"
 GCBC = "robot_learning.policies.gcbc.GCBC"
 LEARNED = [  # policy, network
     (BESO, f"{NETWORKS}.TransformerScore"),
-    (BESO, f"{NETWORKS}.MLPScore"),
+    (BESO, MLP_SCORE),
     (GCBC, "robot_learning.policies.gcbc.TransformerTrunk"),
     (GCBC, "robot_learning.policies.gcbc.MLPTrunk"),
 ]

@@ -10,6 +10,8 @@ from robot_learning.core.errors import ConfigError, UnknownName
 from robot_learning.core.protocols import Promptable
 from robot_learning.core.spec import ArraySpec, RobotSpec
 from robot_learning.core.types import Stats, Transitions
+from robot_learning.nn.denoiser import denoising_loss
+from robot_learning.policies.hilp.actors import DenoisingActor, GaussianActor
 from robot_learning.policies.hilp.hilbert import (
     distance,
     expectile_weight,
@@ -23,24 +25,18 @@ from robot_learning.policies.policy import build_policy
 from tests.contracts.policy import SPEC, STATISTICS, PolicyContract
 
 SIZES = {"width": 32, "layers": 2}
+ACTORS = "robot_learning.policies.hilp.actors"
 
 
-class TestHILP(PolicyContract):
-    config = {  # noqa: RUF012 - read only
-        "_target_": "robot_learning.policies.hilp.hilp.HILP",
-        "representation": {"size": 8, **SIZES},
-        "values": SIZES,
-        "actor": {"width": 64, "layers": 2},
-        "hindsight": 0.5,
-    }
-    n_obs = horizon = 1
+class HILPContract(PolicyContract):
+    """HILP with either actor."""
 
     def sizes(self):
         return {}
 
-    def test_overfits_eight_windows(self):
-        """Latents are drawn anew at every step, so what must become small is the error of the action, whatever the latent."""
-        policy, batch = self.make(temperature=0.0).train(), self.batch(8)
+    def overfit(self):
+        """Return a policy fitted to eight windows, these, and what the actor was surprised by at every step."""
+        policy, batch, surprises = self.make(temperature=0.0).train(), self.batch(8), []
         optimizer = torch.optim.Adam(policy.parameters(), lr=2e-3)
         for step in range(self.overfit_steps):
             loss, figures = policy.loss(batch, torch.Generator().manual_seed(step))
@@ -48,12 +44,42 @@ class TestHILP(PolicyContract):
             loss.backward()
             optimizer.step()
             policy.after_step(step + 1, self.overfit_steps)
-            if step == 0:
-                first = float(figures["error"])
-        assert float(figures["error"]) < 0.01 * first
+            surprises.append(float(figures["surprise"]))
+        return policy.eval(), batch, surprises
+
+
+class TestDenoisingHILP(HILPContract):
+    config = {  # noqa: RUF012 - read only
+        "_target_": "robot_learning.policies.hilp.hilp.HILP",
+        "representation": {"size": 8, **SIZES},
+        "values": SIZES,
+        "actor": {"_target_": f"{ACTORS}.DenoisingActor", "horizon": 3, "width": 64, "blocks": 2},
+        "hindsight": 1.0,
+    }
+    n_obs, horizon = 1, 3
+
+    def test_overfits_eight_windows(self):
+        """Noise levels and latents are drawn anew at every step, so the last steps' mean is compared with the first ones'."""
+        surprises = self.overfit()[2]
+        assert np.mean(surprises[-30:]) < self.overfit_to * np.mean(surprises[:5])
+
+
+class TestHILP(HILPContract):
+    config = {  # noqa: RUF012 - read only
+        "_target_": "robot_learning.policies.hilp.hilp.HILP",
+        "representation": {"size": 8, **SIZES},
+        "values": SIZES,
+        "actor": {"_target_": f"{ACTORS}.GaussianActor", "width": 64, "layers": 2},
+        "hindsight": 0.5,
+    }
+    n_obs = horizon = 1
+
+    def test_overfits_eight_windows(self):
+        """Latents are drawn anew at every step, so what must become small is the error of the action, whatever the latent."""
+        policy, batch, _ = self.overfit()
         window = {key: value.numpy() for key, value in batch["observation"].items()}
         goal = {key: value.numpy() for key, value in batch["goal"].items()}
-        chunk = self.act(policy.eval(), window, goal)
+        chunk = self.act(policy, window, goal)
         np.testing.assert_allclose(chunk[1:], batch["action"].numpy()[1:], atol=0.15)  # the first one is padding
 
     def test_like_objects_are_treated_alike(self):
@@ -68,7 +94,7 @@ class TestHILP(PolicyContract):
     def make_pairs(self):
         spec = RobotSpec({**SPEC.observation, "pair": ArraySpec((4,), unit="m")}, SPEC.action, 10.0, "pairs")
         keys = {"observation_keys": ["pair", "position"], "goal_keys": ["pair"], "interchangeable": {"pair": 2}}
-        config = {**self.config, **keys, "values": {**SIZES, "pool": 16}, "actor": {**SIZES, "pool": 16}}
+        config = {**self.config, **keys, "values": {**SIZES, "pool": 16}, "actor": {**self.config["actor"], "pool": 16}}
         within = Stats(100, np.zeros(4), np.full(4, 0.5), np.full(4, -1.0), np.ones(4), np.full(4, -1.0), np.ones(4))
         torch.manual_seed(0)
         return build_policy(config, spec, {**STATISTICS, "pair": within}).eval()
@@ -123,22 +149,6 @@ class TestHILP(PolicyContract):
         monkeypatch.setattr(policy, "_value_losses", lambda *_: (torch.zeros(4), torch.zeros(4), advantage))
         _, figures = policy.loss(batch, torch.Generator().manual_seed(0))
         assert float(figures["weight"]) == pytest.approx((1 + math.exp(2) + 100) / 3, rel=1e-5)  # the first one is padding
-
-    def test_densities_against_torch_and_without_what_never_moves(self):
-        policy = self.make()
-        with torch.no_grad():
-            policy.log_std.copy_(torch.tensor([-1.0, -9.0]))
-        action, mean = torch.randn(5, 2), torch.randn(5, 2)
-        exact = torch.distributions.Normal(mean, torch.tensor([-1.0, -5.0]).exp()).log_prob(action)  # -5 is the least
-        torch.testing.assert_close(policy._log_density(action, mean), exact.sum(1), rtol=1e-4, atol=1e-3)
-        policy.actions.moves[1] = 0.0
-        torch.testing.assert_close(policy._log_density(action, mean), exact[:, 0])
-
-    def test_a_fixed_spread_makes_it_a_squared_error(self):
-        policy, (action, mean) = self.make(spread=0.5), torch.randn(2, 5, 2)
-        assert not policy.log_std.requires_grad
-        differences = policy._log_density(action, mean) - policy._log_density(action, action)
-        torch.testing.assert_close(differences, -2.0 * (action - mean).square().sum(1))
 
     def test_shares_of_goals_and_latents(self):
         policy = self.make(random_goals=0.25, hindsight=0.4)
@@ -236,6 +246,78 @@ def pairs(batch, seed):
 
 
 # equations
+
+
+GIVEN = {"state_size": 2, "state_objects": [], "latent_size": 1, "latent_objects": [], "action_size": 2}
+
+
+def test_densities_against_torch_and_without_what_never_moves():
+    actor = GaussianActor(**GIVEN, width=8, layers=1)
+    with torch.no_grad():
+        actor.log_std.copy_(torch.tensor([-1.0, -9.0]))
+    state, latent, action = torch.randn(5, 2), torch.randn(5, 1), torch.randn(5, 1, 2)
+    mean, counts, rng = actor.act(state, latent, torch.empty(5, 0)), torch.ones(5, 1, dtype=torch.bool), torch.Generator()
+    exact = -torch.distributions.Normal(mean, torch.tensor([-1.0, -5.0]).exp()).log_prob(action)[:, 0]  # -5 is the least
+    surprise = actor.surprise(state, latent, action, counts, torch.ones(2), rng)
+    torch.testing.assert_close(surprise, exact.sum(1), rtol=1e-4, atol=1e-3)
+    surprise = actor.surprise(state, latent, action, counts, torch.tensor([1.0, 0.0]), rng)
+    torch.testing.assert_close(surprise, exact[:, 0])
+
+
+def test_a_fixed_spread_makes_it_a_squared_error():
+    actor = GaussianActor(**GIVEN, width=8, layers=1, spread=0.5)
+    assert not actor.log_std.requires_grad
+    state, latent, action = torch.randn(5, 2), torch.randn(5, 1), torch.randn(5, 1, 2)
+    mean, counts = actor.act(state, latent, torch.empty(5, 0)), torch.ones(5, 1, dtype=torch.bool)
+    one, best = (actor.surprise(state, latent, x, counts, torch.ones(2), torch.Generator()) for x in (action, mean))
+    torch.testing.assert_close(one - best, 2.0 * (action - mean).square().sum((1, 2)))
+
+
+def test_the_denoising_error_of_a_sample_is_that_of_the_diffusion_policies():
+    """Alone in a batch, a sample's surprise is the loss that BESO's objective gives its unpadded actions."""
+    actor = DenoisingActor(**GIVEN, horizon=3, width=8, blocks=1, draws=1)
+    state, latent, action = torch.randn(1, 2), torch.randn(1, 1), torch.randn(1, 3, 2)
+    mask = torch.tensor([[True, True, False]])
+    drawn = torch.Generator().manual_seed(3)
+    got = actor.surprise(state, latent, action, mask, torch.ones(2), drawn)
+    seen = {}
+
+    def network(x, level):
+        seen["sigma"] = (4 * level).exp()
+        return actor.network(actor._context(state, latent), x, level)
+
+    again = torch.Generator().manual_seed(3)
+    torch.rand(1, generator=again, dtype=torch.float64)  # the noise level
+    noise = torch.randn(action.shape, generator=again)
+    u = torch.rand(1, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
+    first, last = (1 / (1 + (bound / 0.5) ** -2) for bound in (0.02, 5.0))
+    sigma = (0.5 * torch.logit(first + (last - first) * u) + math.log(0.5)).exp().float()
+    torch.testing.assert_close(got[0], denoising_loss(network, action, sigma, noise, 0.5, mask))
+    torch.testing.assert_close(seen["sigma"], sigma)
+
+
+def test_what_is_done_in_two_ways_is_not_answered_by_the_mean():
+    """Actions of (1, 1) or (-1, -1) for the same state: samples are near either, about half of them near each."""
+    torch.manual_seed(0)
+    actor = DenoisingActor(**GIVEN, horizon=1, width=64, blocks=2, steps=10)
+    optimizer, rng = torch.optim.Adam(actor.parameters(), lr=2e-3), torch.Generator().manual_seed(0)
+    state, latent, mask = torch.zeros(64, 2), torch.zeros(64, 1), torch.ones(64, 1, dtype=torch.bool)
+    ways = torch.where(torch.arange(64) % 2 == 0, 0.8, -0.8).view(-1, 1, 1).expand(-1, 1, 2)
+    for _ in range(300):
+        loss = actor.surprise(state, latent, ways, mask, torch.ones(2), rng).mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    with torch.no_grad():
+        drawn = actor.act(torch.zeros(400, 2), torch.zeros(400, 1), torch.randn(400, 2, generator=rng))
+    apart = (drawn.abs() - 0.8).abs().amax((1, 2))
+    assert (apart < 0.2).float().mean() > 0.9
+    assert 0.35 < (drawn[:, 0].sum(1) > 0).float().mean() < 0.65
+
+
+def test_denoising_settings_that_make_no_sense_are_refused():
+    with pytest.raises(ConfigError, match="DenoisingActor: expected horizon"):
+        DenoisingActor(**GIVEN, horizon=0)
 
 
 def test_the_expectile_of_a_known_sample():

@@ -10,6 +10,7 @@ from robot_learning.policies.policy import build_policy
 from tests.contracts.policy import SPEC, STATISTICS, PolicyContract
 
 NETWORKS = "robot_learning.policies.beso.networks"
+MLP_SCORE = "robot_learning.nn.score.MLPScore"
 TINY_TRANSFORMER = {"width": 32, "layers": 2, "heads": 2, "attention_dropout": 0.0, "dropout": 0.0}
 
 
@@ -95,7 +96,7 @@ class TestBESOPerceptron(BESOContract):
     sees_padding = True
     config = {  # noqa: RUF012
         "_target_": "robot_learning.policies.beso.beso.BESO",
-        "network": {"_target_": f"{NETWORKS}.MLPScore", "width": 64, "blocks": 2},
+        "network": {"_target_": MLP_SCORE, "width": 64, "blocks": 2},
     }
 
 
@@ -103,7 +104,7 @@ class TestBESOPerceptronSeesPastActions(BESOContract):
     sees_padding = True
     config = {  # noqa: RUF012
         "_target_": "robot_learning.policies.beso.beso.BESO",
-        "network": {"_target_": f"{NETWORKS}.MLPScore", "width": 64, "blocks": 2, "past_actions": True},
+        "network": {"_target_": MLP_SCORE, "width": 64, "blocks": 2, "past_actions": True},
     }
 
     def test_past_actions_matter(self, policy):

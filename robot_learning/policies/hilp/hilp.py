@@ -10,7 +10,6 @@ Then it is prompted, without further training: ``goal`` moves along z = (phi(g) 
 states that were seen, ``reward`` follows the z that explains labelled samples best.
 """
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import accumulate
 from typing import Any, Literal, cast
@@ -24,7 +23,9 @@ from robot_learning.core.errors import ConfigError, SpecMismatch, UnknownName
 from robot_learning.core.spec import RobotSpec
 from robot_learning.core.types import Stats, Transitions
 from robot_learning.nn.normalizer import MinMax
+from robot_learning.nn.parts import build_part
 from robot_learning.nn.target import SlowCopy
+from robot_learning.policies.hilp.actors import Actor
 from robot_learning.policies.hilp.hilbert import (
     distance,
     expectile_weight,
@@ -39,8 +40,6 @@ from robot_learning.policies.window import WindowEncoder, checked_tensors, fitti
 
 _LARGEST_WEIGHT = 100.0
 """Advantage weights are clipped here (the authors' value)."""
-_LOG_STD = (-5.0, 2.0)
-"""Bounds of the actor's log standard deviation (the authors' values)."""
 
 
 class HILP(LearnedPolicy):
@@ -53,7 +52,7 @@ class HILP(LearnedPolicy):
         goal_keys: Keys of the scene that phi sees, and of goals; empty: phi sees what the policy sees, and nobody gives goals.
         representation: Sizes of phi: ``size`` (of z), ``width``, ``layers``.
         values: Sizes of Q and V: ``width``, ``layers``, ``pool``.
-        actor: Sizes of the actor, likewise.
+        actor: ``_target_`` and settings of the actor, see :mod:`.actors`.
         random_goals: Share of phi's goals that are any state; the others come from the same episode's future.
         hindsight: Share of the latents that point to such a future state; the others are uniform on the sphere, as published.
         reach: Distance [steps] below which a latent that points to a goal shrinks in proportion, so that the policy sees when
@@ -63,8 +62,6 @@ class HILP(LearnedPolicy):
         expectile: tau of phi's regression.
         value_expectile: tau of V's regression.
         temperature: Inverse temperature of the advantage weights.
-        spread: Standard deviation of the scaled actions, the same for all of them: the actor then minimises their weighted
-            squared error. None learns one for each, as published.
         copied: Goal keys whose values acting copies from the current observation, such as the arm's pose.
         planning: Of the plan prompt: how many states are averaged (``nearest``), how often it halves the way (``halvings``).
         ridge: Of the reward prompt: penalty of the least squares, see :func:`.hilbert.solve_reward`; 0 is the paper.
@@ -92,7 +89,6 @@ class HILP(LearnedPolicy):
         expectile: float = 0.95,
         value_expectile: float = 0.9,
         temperature: float = 10.0,
-        spread: float | None = None,
         copied: Sequence[str] = (),
         planning: Mapping[str, int] | None = None,
         ridge: float = 0.0,
@@ -116,22 +112,20 @@ class HILP(LearnedPolicy):
         shown = [column for key in self.scene_keys for column in places[key]]
         self.register_buffer("_shown", torch.tensor(shown), persistent=False)
         self.actions = MinMax(fitting(statistics, "action", spec.action))
-        self.spread, self.ridge = spread, ridge
         self._build(representation, values, actor)
         self.random_goals = random_goals if self.goal_keys else 1.0
         self.hindsight, self.reach = hindsight if self.goal_keys else 0.0, reach
         self.discount, self.target_rate, self.temperature = discount, target_rate, temperature
         self.expectile, self.value_expectile = expectile, value_expectile
-        self.copied, self._planning = tuple(copied), {"nearest": 50, "halvings": 3, **(planning or {})}
+        self.ridge, self.copied, self._planning = ridge, tuple(copied), {"nearest": 50, "halvings": 3, **(planning or {})}
         self.asked_goal_keys = tuple(key for key in self.goal_keys if key not in copied)
-        if not self.goal_keys:
-            self.noise_shape = (self.latent_size,)
+        self.noise_shape = ((0 if self.goal_keys else self.latent_size) + self.actor.noise_size,)
         self._prompt, self._known = "goal", torch.empty(0)
 
     def _build(self, representation: Mapping[str, Any], values: Mapping[str, Any], actor: Mapping[str, Any]) -> None:
         """Make phi, Q and V twice or once, the actor, and the targets of phi and Q."""
         objects = self.encoder.object_columns(self.scene_keys)
-        actions = self.spec.action.shape[0]
+        size = self.spec.action.shape[0]
         self.phi = nn.ModuleList(Embedding(self.encoder.goal_size, objects, **representation) for _ in range(2))
         self.latent_size = int(representation["size"])
         given: dict[str, Any] = {
@@ -140,10 +134,10 @@ class HILP(LearnedPolicy):
             "latent_size": self.latent_size,
             "latent_objects": cast(Embedding, self.phi[0]).object_columns,
         }
-        self.critic = nn.ModuleList(Conditioned(**given, **values, extra=actions, outputs=1) for _ in range(2))
+        self.critic = nn.ModuleList(Conditioned(**given, **values, extra=size, outputs=1) for _ in range(2))
         self.value = Conditioned(**given, **values, outputs=1)
-        self.actor = Conditioned(**given, **actor, outputs=actions)
-        self.log_std = nn.Parameter(torch.full((actions,), math.log(self.spread or 1.0)), requires_grad=self.spread is None)
+        self.actor: Actor = build_part(actor, Actor, **given, action_size=size)
+        self.horizon = self.n_action = self.actor.horizon
         self.phi_target, self.critic_target = SlowCopy(self.phi), SlowCopy(self.critic)
 
     def after_step(self, step: int, steps: int) -> None:  # noqa: ARG002 - the same at every step
@@ -159,8 +153,8 @@ class HILP(LearnedPolicy):
         state = self.encoder.observe(batch["observation"], augment)[:, -1].float()
         following = self.encoder.observe(batch["future"], augment)[:, 0].float()
         scene, coming = state[:, self._shown], following[:, self._shown]
-        action = self.actions(batch["action"][:, -1].float())
-        counts = (batch["action_mask"][:, -1] & batch["future_mask"][:, 0]).float()
+        actions, mask = self.actions(batch["action"].float()), batch["action_mask"]
+        counts = (mask[:, 0] & batch["future_mask"][:, 0]).float()
         future, steps = self._future(batch, scene, augment)
         with torch.autocast(scene.device.type, enabled=False):  # differences of distances need the digits
             goal, same = self._goals(scene, future, steps, generator)
@@ -169,12 +163,11 @@ class HILP(LearnedPolicy):
                 end, aimed = self.phi[0](torch.cat([coming, future])).chunk(2)
                 latent = self._latents(start, aimed, generator)
                 reward = ((end - start) * latent).sum(-1)
-            value, critic, advantage = self._value_losses(state, action, following, latent, reward)
-        mean = self.actor(state, latent).float()
+            value, critic, advantage = self._value_losses(state, actions[:, 0], following, latent, reward)
         weight = (self.temperature * advantage).exp().clamp(max=_LARGEST_WEIGHT)
-        actor = -weight * self._log_density(action, mean)
-        losses = {"phi": represented, "value": value, "critic": critic, "actor": actor}
-        figures = {"distance": apart, "weight": weight, "error": (action - mean.detach()).square().mean(-1)}
+        surprise = self.actor.surprise(state, latent, actions, mask, self.actions.moves, generator)
+        losses = {"phi": represented, "value": value, "critic": critic, "actor": weight * surprise}
+        figures = {"distance": apart, "weight": weight, "surprise": surprise.detach()}
         means = {name: _mean(values, counts) for name, values in (losses | figures).items()}
         return torch.stack([means[name] for name in losses]).sum(), means
 
@@ -206,12 +199,6 @@ class HILP(LearnedPolicy):
     @staticmethod
     def _slow(copied: SlowCopy) -> nn.ModuleList:
         return cast(nn.ModuleList, copied.network)
-
-    def _log_density(self, action: Tensor, mean: Tensor) -> Float[Tensor, " b"]:
-        """Return log pi(a), without the elements that never move: their density would know no bounds."""
-        log_std = self.log_std.clamp(*_LOG_STD)
-        scaled = (action - mean) / log_std.exp()
-        return -((0.5 * scaled**2 + log_std + 0.5 * math.log(2 * math.pi)) * self.actions.moves).sum(-1)
 
     def _future(
         self, batch: Mapping[str, Any], scene: Tensor, augment: torch.Generator | None
@@ -268,20 +255,20 @@ class HILP(LearnedPolicy):
         return {} if self.goal_keys else {"skill": torch.zeros(batch, self.latent_size)}
 
     def forward(self, seen: Tensors, goal: Tensors, noise: Tensor, memory: Tensors) -> tuple[Tensor, Tensors]:
-        """Return the likeliest action ``[b, 1, a]`` in raw units; see :class:`robot_learning.policies.policy.LearnedPolicy`.
+        """Return a chunk ``[b, h, a]`` in raw units; see :class:`robot_learning.policies.policy.LearnedPolicy`.
 
-        Without goal keys an episode follows the direction that its first ``noise`` draws.
+        ``noise`` holds the actor's numbers, then, without goal keys, those of the direction that an episode draws first.
         """
         state = self.encoder.observe(seen)[:, -1]
         if not self.goal_keys:
-            drawn = nn.functional.normalize(noise, dim=-1)
+            drawn = nn.functional.normalize(noise[:, self.actor.noise_size :], dim=-1)
             memory = {"skill": torch.where((memory["skill"] == 0).all(-1, keepdim=True), drawn, memory["skill"])}
         if self._prompt == "reward":
             latent = self._known.to(state).expand(len(state), -1)
         else:
             latent = self._aim(state, seen, goal) if self.goal_keys else memory["skill"]
-        action = self.actor(state, latent).clamp(-1.0, 1.0)
-        return self.actions.inverse(action.unsqueeze(1)), memory
+        chunk = self.actor.act(state, latent, noise[:, : self.actor.noise_size]).clamp(-1.0, 1.0)
+        return self.actions.inverse(chunk), memory
 
     def _aim(self, state: Tensor, seen: Tensors, goal: Tensors) -> Float[Tensor, "b z"]:
         """Return the latent that points to a goal, or to a state on the way."""
@@ -294,7 +281,7 @@ class HILP(LearnedPolicy):
     def _embed(self, observations: Mapping[str, NDArray[Any]]) -> Float[Tensor, "n z"]:
         """Return phi of observations ``[n, ...]``."""
         specs = {key: self.spec.observation[key] for key in self.scene_keys}
-        seen = checked_tensors(observations, specs, None, None, self.log_std.device)
+        seen = checked_tensors(observations, specs, None, None, self._shown.device)
         embedded: Tensor = self.phi[0](self.encoder.aim(seen))
         return embedded
 

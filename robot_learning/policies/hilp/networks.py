@@ -1,5 +1,7 @@
 """Networks of HILP: the Hilbert representation phi, and networks of a state and a latent; all of them plain perceptrons."""
 
+from typing import Any
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -57,19 +59,18 @@ class Embedding(nn.Module):
         return torch.cat(parts, dim=1)
 
 
-class Conditioned(nn.Module):
-    """A perceptron over a state, a latent and possibly an action; like objects are pooled, each with its part of the latent.
+class Joined(nn.Module):
+    """A state and a latent side by side; like objects are pooled, each with its part of the latent.
 
     Args:
         state_size: Size of the state vector.
         state_objects: Columns of each like object in the state; empty for none.
         latent_size: Size of the latent.
         latent_objects: Columns of each like object in the latent; empty for none.
-        extra: Size of what else it sees, such as an action.
-        outputs: Size of the output.
-        width: Features inside.
-        layers: Hidden layers.
         pool: Features of the pooled objects.
+
+    Attributes:
+        joined_size: Size of both together.
     """
 
     def __init__(
@@ -79,27 +80,44 @@ class Conditioned(nn.Module):
         state_objects: list[list[int]],
         latent_size: int,
         latent_objects: list[list[int]],
-        extra: int = 0,
-        outputs: int,
-        width: int,
-        layers: int,
         pool: int = 256,
     ) -> None:
-        """Make the layers."""
+        """Make the pool."""
         super().__init__()
         self.pool: ObjectPool | None = None
         if state_objects:
             per_object = latent_objects or [[] for _ in state_objects]
             self.pool = ObjectPool(state_objects, per_object, [], state_size=state_size, goal_size=latent_size, width=pool)
             state_size, latent_size = self.pool.state_size, self.pool.goal_size
-        self.layers = perceptron(state_size + latent_size + extra, outputs, width=width, layers=layers)
+        self.joined_size = state_size + latent_size
+
+    def join(self, state: Float[Tensor, "b s"], latent: Float[Tensor, "b z"]) -> Float[Tensor, "b j"]:
+        """Return both in one vector."""
+        if self.pool is not None:
+            pooled, latent = self.pool(state.unsqueeze(1), latent)
+            state = pooled.squeeze(1)
+        return torch.cat([state, latent], dim=1)
+
+
+class Conditioned(Joined):
+    """A perceptron over a state, a latent and possibly an action.
+
+    Args:
+        extra: Size of what else it sees, such as an action.
+        outputs: Size of the output.
+        width: Features inside.
+        layers: Hidden layers.
+        given: Of :class:`Joined`.
+    """
+
+    def __init__(self, *, extra: int = 0, outputs: int, width: int, layers: int, **given: Any) -> None:
+        """Make the layers."""
+        super().__init__(**given)
+        self.layers = perceptron(self.joined_size + extra, outputs, width=width, layers=layers)
 
     def forward(
         self, state: Float[Tensor, "b s"], latent: Float[Tensor, "b z"], *extra: Float[Tensor, "b a"]
     ) -> Float[Tensor, "b o"]:
         """Return the outputs."""
-        if self.pool is not None:
-            pooled, latent = self.pool(state.unsqueeze(1), latent)
-            state = pooled.squeeze(1)
-        out: Tensor = self.layers(torch.cat([state, latent, *extra], dim=1))
+        out: Tensor = self.layers(torch.cat([self.join(state, latent), *extra], dim=1))
         return out
