@@ -16,7 +16,7 @@ class MLPScore(nn.Module):
 
     It denoises the chunk from the newest step on only, unless ``past_actions``: seeing those would invite copying them. The
     noise level enters as fixed Fourier features of c_noise beside c_noise itself (Tancik et al., NeurIPS 2020), where the
-    paper's network takes the scalar; both are deviations of ours.
+    network of BESO's paper takes the scalar; both are deviations of ours.
 
     Args:
         n_obs: Observed steps T.

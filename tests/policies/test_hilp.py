@@ -315,7 +315,9 @@ def test_what_is_done_in_two_ways_is_not_answered_by_the_mean():
     assert 0.35 < (drawn[:, 0].sum(1) > 0).float().mean() < 0.65
 
 
-def test_denoising_settings_that_make_no_sense_are_refused():
+def test_settings_of_actors_that_make_no_sense_are_refused():
+    with pytest.raises(ConfigError, match="GaussianActor: expected a positive spread"):
+        GaussianActor(**GIVEN, width=8, layers=1, spread=0.0)
     with pytest.raises(ConfigError, match="DenoisingActor: expected horizon"):
         DenoisingActor(**GIVEN, horizon=0)
 

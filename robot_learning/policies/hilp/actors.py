@@ -44,7 +44,7 @@ class Actor(nn.Module, ABC):
         moves: Float[Tensor, " a"],
         generator: torch.Generator,
     ) -> Float[Tensor, " b"]:
-        """Return how little the actor expects the actions, per sample: -log pi(a | s, z), or an upper bound of it.
+        """Return how little the actor expects the actions, per sample: -log pi(a | s, z), or what stands for it.
 
         ``mask`` is False where an action is padding, ``moves`` 0 for dims that never move.
         """
@@ -71,6 +71,8 @@ class GaussianActor(Actor):
     def __init__(self, *, action_size: int, spread: float | None = None, **given: Any) -> None:
         """Make the network."""
         super().__init__()
+        if spread is not None and spread <= 0:
+            raise ConfigError(f"GaussianActor: expected a positive spread, or null to learn it, got {spread}")
         self.network = Conditioned(**given, outputs=action_size)
         self.log_std = nn.Parameter(torch.full((action_size,), math.log(spread or 1.0)), requires_grad=spread is None)
 
