@@ -14,6 +14,8 @@
     |- SafetyStop        (RuntimeError)  a guard refused to let the robot go on
     |- HardwareError     (RuntimeError)
        |- NotConnected
+       |- BusError                         a device that did not answer, however often it was asked
+       |- MotorFault                       a servo that refused, or that complains of heat, load or voltage
        |- Stale          (TimeoutError)  an observation older than its limit
 
 Messages follow one formula: *thing*: expected X, got Y; what to do. They name the key, index or file.
@@ -90,6 +92,14 @@ class HardwareError(RobotLearningError, RuntimeError):
 
 class NotConnected(HardwareError):
     """A device was used before ``connect`` or after it went away."""
+
+
+class BusError(HardwareError):
+    """A device on a bus did not answer within the time that one call may take; the message names joint, id and register."""
+
+
+class MotorFault(HardwareError):
+    """A servo refused an instruction, or complains of heat, load or voltage."""
 
 
 class Stale(HardwareError, TimeoutError):
