@@ -5,6 +5,7 @@ import pytest
 from robot_learning.core.errors import BusError, ConfigError, MotorFault, NotConnected, UnknownName
 from robot_learning.hardware.buses.bus import ServoBus
 from robot_learning.hardware.buses.feetech import STS, FeetechWire
+from robot_learning.hardware.buses.wire import BROADCAST, Packet
 from tests.hardware.twins import MAKERS, direct, make_line
 
 makers = pytest.mark.parametrize("maker", MAKERS)
@@ -229,10 +230,8 @@ class TestFeetechServo:
 
     def test_a_registered_write_waits_for_the_action(self):
         bus, line = direct()
-        instructions = FeetechWire().instructions
         wire = FeetechWire()
-        from robot_learning.hardware.buses.wire import BROADCAST, Packet
-
+        instructions = wire.instructions
         bus.port.write(wire.instruction(Packet(6, instructions.reg_write, bytes((40, 1)))))
         assert line.bank.servos[5].memory["torque_enable"] == 0
         bus.port.write(wire.instruction(Packet(BROADCAST, instructions.action)))

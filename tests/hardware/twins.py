@@ -3,15 +3,20 @@
 import contextlib
 import threading
 
+from robot_learning.hardware.arms import so101
+from robot_learning.hardware.arms.arm import ServoArm
+from robot_learning.hardware.arms.makers import FEETECH
+from robot_learning.hardware.arms.motors import Motors
 from robot_learning.hardware.buses.bus import ServoBus
 from robot_learning.hardware.buses.dynamixel import X_SERIES, DynamixelWire
 from robot_learning.hardware.buses.feetech import STS, FeetechWire
 from robot_learning.hardware.buses.port import SerialPort
+from robot_learning.hardware.calibration import Calibration, JointCalibration
 from robot_learning.hardware.twin.arm import ArmBody
 from robot_learning.hardware.twin.bank import ServoBank
 from robot_learning.hardware.twin.direct import DirectPort
 from robot_learning.hardware.twin.dynamixel import DynamixelServo
-from robot_learning.hardware.twin.feetech import FeetechServo
+from robot_learning.hardware.twin.feetech import STEP, FeetechServo
 from robot_learning.hardware.twin.line import Line
 from robot_learning.hardware.twin.terminal import Terminal
 
@@ -53,6 +58,52 @@ def served(folder, line, name="arm"):
         finally:
             running.clear()
             thread.join(timeout=5)
+
+
+MOUNTED = (2100, 1900, 2500, 1700, 2048, 1400)
+"""Where the encoders of the test arm stand at zero: nobody mounts servos exactly."""
+
+
+def so101_line(**settings):
+    """The line of an SO-101 whose servos are mounted askew and homed so that the middle of each range reads 2048."""
+    body = ArmBody("so101")
+    offsets = [round(mounted + sum(ends) / 2 / STEP) - 2048 for mounted, ends in zip(MOUNTED, body.range, strict=True)]
+    servos = [
+        FeetechServo(number, mounted=mounted, settings={"homing_offset": offset, "return_delay": 0, **settings})
+        for number, (mounted, offset) in enumerate(zip(MOUNTED, offsets, strict=True), 1)
+    ]
+    return Line(ServoBank(FeetechWire(), servos, body))
+
+
+REST = {"shoulder_pan": 0.0, "shoulder_lift": -1.6, "elbow_flex": 1.6, "wrist_flex": 1.0, "wrist_roll": 0.0, "gripper": 0.0}
+"""A pose in which the arm lies on itself or hangs still [rad]."""
+
+
+def so101_calibration(line, name="follower"):
+    """What calibrating that arm would give."""
+    joints = {}
+    for joint, servo, (low, high) in zip(so101.JOINTS, line.bank.servos, line.bank.body.range, strict=True):
+        zero = 2048 - round((low + high) / 2 / STEP)
+        joints[joint] = JointCalibration(
+            id=servo.id,
+            model=777,
+            firmware="3.10",
+            homing_offset=servo.memory["homing_offset"],
+            low=zero + round(low / STEP),
+            high=zero + round(high / STEP),
+            zero=zero,
+            sign=1,
+            rest=zero + round(REST[joint] / STEP),
+        )
+    return Calibration(arm="so101", name=name, joints=joints, made="2026-11-21T12:00:00+00:00", operator="test")
+
+
+def so101_arm(line=None, port=None, **arguments):
+    """A follower on a twin, in virtual time unless a port is given."""
+    line = line or so101_line()
+    port = port or DirectPort(line)
+    motors = Motors(so101.bus(port), FEETECH, so101_calibration(line))
+    return ServoArm(motors, name="so101", sleep=port.sleep, **arguments)
 
 
 def serial_bus(terminal, maker="feetech", *, baud=1_000_000, **arguments):

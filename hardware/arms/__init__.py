@@ -1,0 +1,1 @@
+"""Arms behind the Robot protocol, and what they are made of."""

@@ -1,0 +1,150 @@
+"""The motors of an arm in the arm's own units: angles in radians, by the arm's calibration."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from robot_learning.core.errors import HardwareError, SpecMismatch
+from robot_learning.hardware.arms.makers import Maker
+from robot_learning.hardware.buses.bus import ServoBus
+from robot_learning.hardware.calibration import Calibration
+
+Vector = NDArray[np.float64]
+
+SLACK_STEPS = 60
+"""So far beyond its calibrated range a joint may stand, from play and give, before the calibration is called wrong."""
+
+
+@dataclass(frozen=True)
+class MotorState:
+    """What the motors say, one number per joint, from one bus cycle.
+
+    Attributes:
+        position: [rad].
+        velocity: [rad/s].
+        load: Fraction of full torque, signed.
+        voltage: [V].
+        temperature: [degrees Celsius].
+        time: When the bus cycle ended, monotonic [s].
+        alerts: Complaints by joint, of those that have any.
+    """
+
+    position: Vector
+    velocity: Vector
+    load: Vector
+    voltage: Vector
+    temperature: Vector
+    time: float
+    alerts: Mapping[str, tuple[str, ...]]
+
+
+class Motors:
+    """The motors of one arm.
+
+    Args:
+        bus: The bus that they are on.
+        maker: What kind they are.
+        calibration: Which is which, and where zero is.
+    """
+
+    def __init__(self, bus: ServoBus, maker: Maker, calibration: Calibration) -> None:
+        """Prepare the units."""
+        if tuple(bus.motors) != tuple(calibration.joints):
+            raise SpecMismatch(
+                f"calibration of {calibration.name!r}: expected joints {list(bus.motors)}, got {list(calibration.joints)}"
+            )
+        self.bus, self.maker, self.calibration = bus, maker, calibration
+        self.names = tuple(bus.motors)
+        joints = [calibration.joints[name] for name in self.names]
+        self._zero = np.array([joint.zero for joint in joints], dtype=np.float64)
+        self._scale = np.array([joint.sign * maker.step for joint in joints])
+        self._steps = np.array([[joint.low, joint.high] for joint in joints], dtype=np.float64)
+        ends = np.sort((self._steps.T - self._zero) * self._scale, axis=0)
+        self.low, self.high = ends
+        self.rest: Vector = (np.array([joint.rest for joint in joints]) - self._zero) * self._scale
+
+    def check(self) -> list[str]:
+        """Return every way in which the servos disagree with the calibration, one line each; reads only."""
+        lines = []
+        offsets, models = self.bus.sync_read("homing_offset"), self.bus.sync_read("model")
+        firmware = self.bus.sync_read(self.maker.firmware)
+        positions = self.bus.sync_read(self.maker.state[0])
+        for name, joint in self.calibration.joints.items():
+            version = ".".join(map(str, firmware[name]))
+            pairs = (
+                ("model", joint.model, models[name][0]),
+                ("firmware", joint.firmware, version),
+                ("homing offset", joint.homing_offset, offsets[name][0]),
+            )
+            lines += [f"{name} (id {joint.id}): expected {what} {then}, got {now}" for what, then, now in pairs if then != now]
+            position = positions[name][0]
+            if not joint.low - SLACK_STEPS <= position <= joint.high + SLACK_STEPS:
+                lines.append(f"{name} (id {joint.id}): expected to stand at {joint.low} to {joint.high}, got {position}")
+        return lines
+
+    def prepare(self) -> None:
+        """Write the maker's settings where they differ; that takes the torque off, so only what differs is written."""
+        for register, value in self.maker.settings.items():
+            for name, (present,) in self.bus.sync_read(register).items():
+                if present != value:
+                    self._write_kept(register, name, value)
+
+    def read(self) -> MotorState:
+        """Return the state, from one bus cycle. Raises :class:`BusError`, :class:`NotConnected`."""
+        answers = self.bus.sync_read(self.maker.state)
+        numbers = np.array([answers[name] for name in self.names], dtype=np.float64)
+        sign = np.sign(self._scale)
+        return MotorState(
+            position=(numbers[:, 0] - self._zero) * self._scale,
+            velocity=numbers[:, 1] * sign * self.maker.velocity_unit,
+            load=numbers[:, 2] * sign * self.maker.load_unit,
+            voltage=numbers[:, 3] * 0.1,
+            temperature=numbers[:, 4],
+            time=self.bus.port.now(),
+            alerts={name: health.alerts for name, health in self.bus.health.items() if health.alerts},
+        )
+
+    def command(self, position: Vector) -> Vector:
+        """Send goals [rad] and return what was really sent: within the calibrated range, in whole steps."""
+        steps = np.clip(np.rint(position / self._scale + self._zero), *self._steps.T)
+        self.bus.sync_write("goal_position", {name: int(step) for name, step in zip(self.names, steps, strict=True)})
+        sent: Vector = (steps - self._zero) * self._scale
+        return sent
+
+    def hold(self) -> Vector:
+        """Make the motors hold the arm where it is, with the torque on, and return where that is [rad].
+
+        The goals are written before the torque comes on: a servo pulls to whatever its goal register holds.
+        """
+        here = self.command(self.read().position)
+        self.bus.sync_write("torque_enable", dict.fromkeys(self.names, 1))
+        return here
+
+    def release(self) -> None:
+        """Take the torque off: the arm goes limp and falls unless it rests on something."""
+        for name in self.names:
+            self.bus.write("torque_enable", name, 0)
+
+    @property
+    def holding(self) -> bool:
+        """Return whether all motors have their torque on."""
+        return all(value for (value,) in self.bus.sync_read("torque_enable").values())
+
+    def _write_kept(self, register: str, name: str, value: int) -> None:
+        """Write a register that may be kept without power, and see that it took."""
+        was_on = self.bus.read("torque_enable", name)
+        kept = self.maker.table[register].kept
+        if kept and was_on:
+            raise HardwareError(
+                f"{name}: expected {register} {value}, which can be set with the torque off only; rest the arm on "
+                f"something and run `robot-learning motors release`, then connect again"
+            )
+        if kept and self.maker.lock is not None:
+            self.bus.write(self.maker.lock, name, 0)
+        self.bus.write(register, name, value)
+        if kept and self.maker.lock is not None:
+            self.bus.write(self.maker.lock, name, 1)
+        if self.bus.read(register, name) != value:
+            raise HardwareError(f"{name}: wrote {register} {value}, and it reads otherwise; is another program on the bus?")

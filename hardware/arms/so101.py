@@ -1,0 +1,90 @@
+"""The SO-100 and SO-101: six STS3215 on one bus, as follower or as leader."""
+
+import math
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from robot_learning.hardware.arms.arm import AtClose, Limits, ServoArm
+from robot_learning.hardware.arms.makers import FEETECH
+from robot_learning.hardware.arms.motors import Motors
+from robot_learning.hardware.buses.bus import Patience, ServoBus
+from robot_learning.hardware.buses.port import Port, SerialPort
+from robot_learning.hardware.calibration import load
+
+JOINTS = ("shoulder_pan", "shoulder_lift", "elbow_flex", "wrist_flex", "wrist_roll", "gripper")
+"""The joints from the base to the gripper; their servos have the ids 1 to 6."""
+
+RANGES = {
+    "shoulder_pan": (-1.92, 1.92),
+    "shoulder_lift": (-1.745, 1.745),
+    "elbow_flex": (-1.69, 1.69),
+    "wrist_flex": (-1.658, 1.658),
+    "wrist_roll": (-2.744, 2.841),
+    "gripper": (-0.1745, 1.745),
+}
+"""How far each joint goes [rad], from the makers' model of the arm."""
+
+PROTECTION = {
+    "gripper": {"max_torque": 500, "protection_current": 250, "overload_torque": 25},
+}
+"""Registers that keep a motor from cooking itself on something it grips."""
+
+FOLDER = Path("~/.robot-learning/calibrations")
+"""Where calibrations are kept unless told otherwise."""
+
+
+def bus(port: str | Port, patience: Patience | None = None) -> ServoBus:
+    """Return the bus of an arm at a serial port, not opened."""
+    line = SerialPort(port, FEETECH.baud) if isinstance(port, str) else port
+    motors = {name: number for number, name in enumerate(JOINTS, 1)}
+    return ServoBus(line, FEETECH.wire, FEETECH.table, motors, patience or Patience())
+
+
+def motors(port: str | Port, name: str, calibrations: str | Path = FOLDER) -> Motors:
+    """Return the motors of a calibrated arm.
+
+    Args:
+        port: Serial port, e.g. ``/dev/serial/by-id/usb-1a86_USB_Single_Serial_58CD176683-if00``.
+        name: The arm's own name, that it was calibrated under.
+        calibrations: Folder of calibrations, or one calibration's file.
+    """
+    return Motors(bus(port), FEETECH, load(Path(calibrations).expanduser(), name))
+
+
+def follower(
+    port: str | Port,
+    name: str = "follower",
+    *,
+    calibrations: str | Path = FOLDER,
+    control_hz: float = 50.0,
+    limits: Mapping[str, float] | None = None,
+    at_close: AtClose = "park",
+    home: Mapping[str, float] | None = None,
+    sleep: Callable[[float], None] = time.sleep,
+) -> ServoArm:
+    """Return a follower arm behind the Robot protocol; see :class:`ServoArm` for the arguments."""
+    return ServoArm(
+        motors(port, name, calibrations),
+        name="so101",
+        control_hz=control_hz,
+        limits=Limits(**(limits or {})),
+        at_close=at_close,
+        home=home,
+        sleep=sleep,
+    )
+
+
+def zero_of(joint: str, low: int, high: int) -> int:
+    """Return the position [steps] of zero angle, given those of both ends: the middle of the range stands for its middle.
+
+    The ends are where the arm's own stops are, which stay where they are; a pose shown by hand does not.
+    """
+    ends = RANGES[joint]
+    return round((low + high) / 2 - sum(ends) / 2 / FEETECH.step)
+
+
+def span_of(joint: str) -> float:
+    """Return how far a joint should go [steps]."""
+    low, high = RANGES[joint]
+    return (high - low) * FEETECH.resolution / (2 * math.pi)
