@@ -1,19 +1,23 @@
 """The SO-100 and SO-101: six STS3215 on one bus, as follower or as leader."""
 
-import math
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from robot_learning.core.errors import UnknownName
 from robot_learning.hardware.arms.arm import AtClose, Limits, ServoArm
+from robot_learning.hardware.arms.calibrate import Plan
 from robot_learning.hardware.arms.makers import FEETECH
 from robot_learning.hardware.arms.motors import Motors
 from robot_learning.hardware.buses.bus import Patience, ServoBus
+from robot_learning.hardware.buses.feetech import MODELS
 from robot_learning.hardware.buses.port import Port, SerialPort
 from robot_learning.hardware.calibration import load
 
 JOINTS = ("shoulder_pan", "shoulder_lift", "elbow_flex", "wrist_flex", "wrist_roll", "gripper")
 """The joints from the base to the gripper; their servos have the ids 1 to 6."""
+
+ROLES = ("follower", "leader")
 
 RANGES = {
     "shoulder_pan": (-1.92, 1.92),
@@ -75,16 +79,20 @@ def follower(
     )
 
 
-def zero_of(joint: str, low: int, high: int) -> int:
-    """Return the position [steps] of zero angle, given those of both ends: the middle of the range stands for its middle.
+def plan(role: str = "follower") -> Plan:
+    """Return what calibrating an arm goes by; a leader's gripper is a trigger with a range of its own.
 
-    The ends are where the arm's own stops are, which stay where they are; a pose shown by hand does not.
+    The ends of a range are where the arm's own stops are, which stay where they are; a pose shown by hand does not. So zero
+    is worked out from the ends: the middle of the range that was found is the middle of the range in :data:`RANGES`.
     """
-    ends = RANGES[joint]
-    return round((low + high) / 2 - sum(ends) / 2 / FEETECH.step)
-
-
-def span_of(joint: str) -> float:
-    """Return how far a joint should go [steps]."""
-    low, high = RANGES[joint]
-    return (high - low) * FEETECH.resolution / (2 * math.pi)
+    if role not in ROLES:
+        raise UnknownName("role", role, ROLES)
+    known = [joint for joint in JOINTS if role == "follower" or joint != "gripper"]
+    return Plan(
+        arm=f"so101_{role}",
+        models=frozenset({MODELS["sts3215"], MODELS["sts3250"]}),
+        spans={joint: (RANGES[joint][1] - RANGES[joint][0]) / FEETECH.step for joint in known},
+        zero=lambda joint, low, high: round((low + high) / 2 - sum(RANGES[joint]) / 2 / FEETECH.step),
+        signs={},
+        kept=PROTECTION if role == "follower" else {},
+    )

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from robot_learning.core.errors import UnknownName
 from robot_learning.hardware.twin.body import Drive, Motion
+from robot_learning.hardware.twin.hand import Hand
 
 MODELS = ("so101",)
 """Arms that there is a model of."""
@@ -28,7 +29,8 @@ class ArmBody:
     Attributes:
         model: The compiled model.
         data: Its state.
-        push: Torque from outside on each joint by name, such as a hand's [Nm].
+        push: Torque from outside on joints by name [Nm].
+        hand: A hand that moves the arm when told to.
     """
 
     def __init__(self, model: str = "so101", *, backlash: float = 0.008, delay_s: float = 0.004) -> None:
@@ -42,6 +44,7 @@ class ArmBody:
         ids = [self.model.joint(name).id for name in self.joints]
         self.range: NDArray[np.float64] = self.model.jnt_range[ids].copy()
         self.push: dict[str, float] = {}
+        self.hand = Hand(self.joints, self.range)
         self._qpos, self._qvel = self.model.jnt_qposadr[ids], self.model.jnt_dofadr[ids]
         self._gain = self.model.actuator_gainprm[:, 0].copy()
         self._stall = self.model.actuator_forcerange[:, 1].copy()
@@ -69,8 +72,10 @@ class ArmBody:
             self._left_s -= step
             self._queue.append(drives)
             self._pull(self._queue[0], step)
+            outside = self.hand.pull(step, self.data.qpos[self._qpos], self.data.qvel[self._qvel])
             for name, torque in self.push.items():
-                self.data.qfrc_applied[self._qvel[self.joints.index(name)]] = torque
+                outside[self.joints.index(name)] += torque
+            self.data.qfrc_applied[self._qvel] = outside
             mujoco.mj_step(self.model, self.data)
         return self.motion()
 
