@@ -88,6 +88,7 @@ class ServoArm:
         self._base = np.where(is_gripper, motors.low, 0.0)
         self._unit = np.where(is_gripper, motors.high - motors.low, 1.0)
         self.spec = _spec(motors, name, control_hz, is_gripper, self._inside(motors.low), self._inside(motors.high))
+        self._gripper = gripper
         self._home = None if home is None else self._pose(home)
         self._state: MotorState | None = None
         self._sent: Vector | None = None
@@ -105,7 +106,7 @@ class ServoArm:
             return
         self.motors.bus.connect()
         try:
-            self._identify()
+            self.motors.identify()
             self.motors.prepare()
             self._sent = self.motors.hold()
             self._state = self.motors.read()
@@ -199,16 +200,6 @@ class ServoArm:
         self._connected, self._state, self._sent = False, None, None
         self.motors.bus.close()
 
-    def _identify(self) -> None:
-        differences = self.motors.check()
-        if differences:
-            calibration, port = self.motors.calibration, self.motors.bus.port.name
-            raise SpecMismatch(
-                f"{calibration.arm} {calibration.name!r} at {port}: the motors disagree with the calibration of "
-                f"{calibration.made}\n  " + "\n  ".join(differences) + "\nnothing moved; are two arms swapped, or was a motor "
-                "replaced? Plug in the right arm, or run `robot-learning calibrate`"
-            )
-
     def _look(self) -> MotorState:
         self._check_connected()
         try:
@@ -218,6 +209,8 @@ class ServoArm:
             if self._state is None or age > self.limits.blind_s:
                 raise Stale(f"{error}; the last answer came {age:.2f} s ago") from error
         state = self._state
+        if self._gripping(state) and len(state.alerts) == 1:
+            return state
         if state.alerts:
             told = "; ".join(f"{joint} {', '.join(alerts)}" for joint, alerts in state.alerts.items())
             warmest, lowest = state.temperature.max(), state.voltage.min()
@@ -231,11 +224,25 @@ class ServoArm:
         """Send the target as far as range and velocity allow."""
         if self._sent is None:
             self._sent = self.motors.hold()
+        if self._state is not None and self._gripping(self._state):
+            self._let_go(target)
         reach = velocity * self.spec.dt
         near = np.clip(target, self._sent - reach, self._sent + reach)
         self._sent = self.motors.command(np.clip(near, self.motors.low, self.motors.high))
         sent: Action = self._inside(self._sent).astype(np.float32)
         return np.clip(sent, self.spec.action.low, self.spec.action.high)  # what rounding took beyond
+
+    def _gripping(self, state: MotorState) -> bool:
+        """Return whether the gripper is overloaded and nothing else: it holds something, weakened by its own protection."""
+        return self._gripper is not None and state.alerts.get(self._gripper) == ("overloaded",)
+
+    def _let_go(self, target: Vector) -> None:
+        """Give a gripper that tripped its full torque back as soon as it shall open."""
+        if self._gripper is None or self._state is None:
+            return
+        index = self.motors.names.index(self._gripper)
+        if target[index] > self._state.position[index] + 0.02:
+            self.motors.bus.write("torque_enable", self._gripper, 1)
 
     def _check_way(self) -> None:
         state = self._look()

@@ -84,6 +84,17 @@ class Motors:
                 lines.append(f"{name} (id {joint.id}): expected to stand at {joint.low} to {joint.high}, got {position}")
         return lines
 
+    def identify(self) -> None:
+        """Raise :class:`SpecMismatch` with every way in which the servos disagree with the calibration; nothing moves."""
+        differences = self.check()
+        if differences:
+            calibration = self.calibration
+            raise SpecMismatch(
+                f"{calibration.arm} {calibration.name!r} at {self.bus.port.name}: the motors disagree with the calibration of "
+                f"{calibration.made}\n  " + "\n  ".join(differences) + "\nnothing moved; are two arms swapped, or was a motor "
+                "replaced? Plug in the right arm, or run `robot-learning calibrate`"
+            )
+
     def prepare(self) -> None:
         """Write the maker's settings where they differ; that takes the torque off, so only what differs is written."""
         for register, value in self.maker.settings.items():

@@ -1,10 +1,11 @@
 """The SO-100 and SO-101: six STS3215 on one bus, as follower or as leader."""
 
+import os
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from robot_learning.core.errors import UnknownName
+from robot_learning.core.errors import ConfigError, UnknownName
 from robot_learning.hardware.arms.arm import AtClose, Limits, ServoArm
 from robot_learning.hardware.arms.calibrate import Plan
 from robot_learning.hardware.arms.makers import FEETECH
@@ -38,14 +39,19 @@ FOLDER = Path("~/.robot-learning/calibrations")
 """Where calibrations are kept unless told otherwise."""
 
 
-def bus(port: str | Port, patience: Patience | None = None) -> ServoBus:
-    """Return the bus of an arm at a serial port, not opened."""
-    line = SerialPort(port, FEETECH.baud) if isinstance(port, str) else port
+def bus(port: str | Port | None, patience: Patience | None = None) -> ServoBus:
+    """Return the bus of an arm at a serial port, not opened. Raises :class:`ConfigError` where no port is given."""
+    if port is None:
+        raise ConfigError(
+            "port of an SO-101: expected a serial port, got none; `robot-learning find ports` lists them, e.g. "
+            "robot.port=/dev/ttyACM0 teleop.port=/dev/ttyACM1"
+        )
+    line = SerialPort(os.path.expanduser(port), FEETECH.baud) if isinstance(port, str) else port
     motors = {name: number for number, name in enumerate(JOINTS, 1)}
     return ServoBus(line, FEETECH.wire, FEETECH.table, motors, patience or Patience())
 
 
-def motors(port: str | Port, name: str, calibrations: str | Path = FOLDER) -> Motors:
+def motors(port: str | Port | None, name: str, calibrations: str | Path = FOLDER) -> Motors:
     """Return the motors of a calibrated arm.
 
     Args:
@@ -57,7 +63,7 @@ def motors(port: str | Port, name: str, calibrations: str | Path = FOLDER) -> Mo
 
 
 def follower(
-    port: str | Port,
+    port: str | Port | None = None,
     name: str = "follower",
     *,
     calibrations: str | Path = FOLDER,

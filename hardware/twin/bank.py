@@ -6,6 +6,7 @@ Time passes only in :meth:`ServoBank.advance`, so the same servos run against th
 
 from collections.abc import Callable, Iterable, Sequence
 
+from robot_learning.core.errors import UnknownName
 from robot_learning.hardware.buses.wire import BROADCAST, Decoder, Packet, Wire
 from robot_learning.hardware.twin.body import Body, Motion
 from robot_learning.hardware.twin.servos import Servo
@@ -48,6 +49,13 @@ class ServoBank:
             seconds -= step
             if seconds <= 1e-9:
                 return
+
+    def by_id(self, number: int) -> Servo:
+        """Return the servo with this id; raises :class:`UnknownName`."""
+        for servo in self.servos:
+            if servo.id == number:
+                return servo
+        raise UnknownName("servo", str(number), [str(servo.id) for servo in self.servos])
 
     def motion(self) -> Motion:
         """Return what the joints do now."""

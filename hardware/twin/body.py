@@ -42,8 +42,21 @@ class Motion:
     effort: NDArray[np.float64]
 
 
+class Hand(Protocol):
+    """A hand that moves the joints when told to."""
+
+    def do(self, action: str) -> None:
+        """Begin to do something; raises :class:`UnknownName`."""
+        ...
+
+
 class Body(Protocol):
     """Joints that servos drive."""
+
+    @property
+    def hand(self) -> Hand:
+        """Return the hand beside them."""
+        ...
 
     @property
     def joints(self) -> Sequence[str]:

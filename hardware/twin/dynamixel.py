@@ -72,11 +72,14 @@ class DynamixelServo:
         load: Load beyond the joint's own [fraction of full torque], for tests of its protection.
     """
 
+    supply = 5.0
+    """What it should be supplied with [V]."""
+
     def __init__(self, number: int, *, mounted: int = 2048, settings: Mapping[str, int] | None = None) -> None:
         """Put it together."""
         self._mounted = mounted
         self.memory = Memory(X_SERIES, MEMORY_SIZE, {**FACTORY, **(settings or {}), "id": number})
-        self.heat, self.volts, self.load = Heat(), 5.0, 0.0
+        self.heat, self.volts, self.load = Heat(), self.supply, 0.0
         self._position = self._velocity = self._effort = 0.0
         self._turns = 0
         self._overload = Fuse()

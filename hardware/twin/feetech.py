@@ -71,12 +71,15 @@ class FeetechServo:
         load: Load beyond the joint's own [fraction of full torque], for tests of its protection.
     """
 
+    supply = 7.4
+    """What it should be supplied with [V]."""
+
     def __init__(self, number: int, *, mounted: int = 2048, settings: Mapping[str, int] | None = None) -> None:
         """Put it together."""
         self._mounted = mounted
         self._settings = dict(settings or {})
         self.memory = Memory(STS, MEMORY_SIZE, {**FACTORY, **self._settings, "id": number})
-        self.heat, self.volts, self.load = Heat(), 7.4, 0.0
+        self.heat, self.volts, self.load = Heat(), self.supply, 0.0
         self._position = self._velocity = self._effort = 0.0
         self._overload = Fuse()
         self._dark = False

@@ -9,7 +9,7 @@ from robot_learning.core.errors import UnknownName
 
 STIFFNESS, DAMPING, STRENGTH = 12.0, 0.8, 2.5
 """Of the hand: [Nm/rad], [Nms/rad], and its greatest torque on a joint [Nm]."""
-SPEED = 1.2
+SPEED = 2.5
 """How fast the hand moves a joint [rad/s]."""
 
 REST = {"shoulder_lift": -1.65, "elbow_flex": 1.6, "wrist_flex": 1.0}
@@ -96,7 +96,7 @@ class Hand:
     def _waved(self) -> NDArray[np.float64]:
         """Return a pose of a slow motion that uses every joint and stays above the bench."""
         phase = self._time * np.array([0.7, 0.5, 0.6, 0.9, 0.8, 1.1])[: len(self._joints)]
-        centre = self._pose({"shoulder_lift": -0.4, "elbow_flex": 0.2, "gripper": 0.7})
-        width = np.array([0.8, 0.35, 0.4, 0.6, 1.0, 0.6])[: len(self._joints)]
+        centre = self._pose({"shoulder_lift": -0.6, "gripper": 0.7})
+        width = np.array([0.8, 0.3, 0.35, 0.5, 1.0, 0.6])[: len(self._joints)]
         pose: NDArray[np.float64] = np.clip(centre + width * np.sin(phase), self._limits[:, 0], self._limits[:, 1])
         return pose

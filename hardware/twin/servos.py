@@ -76,7 +76,21 @@ class Memory:
 
 
 class Servo(Protocol):
-    """One virtual servo."""
+    """One virtual servo.
+
+    Attributes:
+        memory: Its registers.
+        heat: Its temperature.
+        volts: What it is supplied with [V]; set it to starve the servo.
+        supply: What it should be supplied with [V].
+        load: Load beyond the joint's own [fraction of full torque].
+    """
+
+    memory: Memory
+    heat: Heat
+    volts: float
+    supply: float
+    load: float
 
     @property
     def id(self) -> int:

@@ -12,7 +12,22 @@ from pathlib import Path
 from robot_learning import __version__
 from robot_learning.core.errors import RobotLearningError, UnknownName
 
-COMMANDS = ("quickstart", "collect", "train", "evaluate", "export", "deploy", "inspect", "probe", "data", "doctor")
+COMMANDS = (
+    "quickstart",
+    "collect",
+    "train",
+    "evaluate",
+    "export",
+    "deploy",
+    "inspect",
+    "probe",
+    "data",
+    "find",
+    "calibrate",
+    "teleoperate",
+    "twin",
+    "doctor",
+)
 """Subcommands in the order a newcomer needs them; each is the module of that name in this package."""
 
 

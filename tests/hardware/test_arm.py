@@ -198,6 +198,22 @@ def test_a_hot_motor_ends_it_with_its_name(arm, line):
     arm.stop()
 
 
+def test_a_gripper_that_holds_something_goes_on_and_opens_with_full_torque(arm, line):
+    arm.reset()
+    gripper = line.bank.servos[5]
+    gripper.memory["overload_torque"] = 25
+    gripper.load = -0.6
+    arm.motors.bus.port.sleep(2.5)
+    seen = arm.observe()["joint_position"]
+    assert arm.motors.bus.health["gripper"].alerts == ("overloaded",)
+    arm.apply(seen)
+    assert gripper.drive().torque == pytest.approx(0.2), "it goes on holding, weakened"
+    gripper.load = 0.0
+    seen[5] += 0.2
+    arm.apply(seen)
+    assert gripper.drive().torque == pytest.approx(1.0)
+
+
 def test_low_voltage_is_told(arm, line):
     line.bank.servos[0].memory["min_voltage"] = 45
     line.bank.servos[0].volts = 4.2

@@ -12,6 +12,7 @@ from robot_learning.hardware.buses.dynamixel import X_SERIES, DynamixelWire
 from robot_learning.hardware.buses.feetech import STS, FeetechWire
 from robot_learning.hardware.buses.port import SerialPort
 from robot_learning.hardware.calibration import Calibration, JointCalibration
+from robot_learning.hardware.teleop.leader import Leader
 from robot_learning.hardware.twin.arm import ArmBody
 from robot_learning.hardware.twin.bank import ServoBank
 from robot_learning.hardware.twin.direct import DirectPort
@@ -109,3 +110,30 @@ def so101_arm(line=None, port=None, **arguments):
 def serial_bus(terminal, maker="feetech", *, baud=1_000_000, **arguments):
     """A bus through the operating system's serial port."""
     return make_bus(SerialPort(str(terminal.name), baud), maker, **arguments)
+
+
+class TwinClock:
+    """A loop's clock over ports in virtual time: a tick is a period on each of them."""
+
+    def __init__(self, dt, *ports):
+        self.dt, self.ports, self.overruns = dt, ports, 0
+        self.reset()
+
+    def reset(self):
+        self._starts, self._ticks = [port.now() for port in self.ports], 0
+
+    def now(self):
+        return self.ports[0].now()
+
+    def tick(self):
+        self._ticks += 1
+        for port, start in zip(self.ports, self._starts, strict=True):
+            port.sleep(max(0.0, start + self._ticks * self.dt - port.now()))
+
+
+def so101_leader(line=None, **arguments):
+    """A leader on a twin, in virtual time."""
+    line = line or so101_line()
+    port = DirectPort(line)
+    motors = Motors(so101.bus(port), FEETECH, so101_calibration(line, "leader"))
+    return Leader(motors, now=port.now, **arguments)

@@ -1,0 +1,1 @@
+"""Ways for a person to move a robot: each is an Actor."""
