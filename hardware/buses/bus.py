@@ -136,6 +136,14 @@ class ServoBus:
         if number not in self._ask(Packet(number, self.wire.instructions.write, data), {number: None}):
             raise self._no_answer([number], f"write {name}={value}")
 
+    def tell(self, name: str, motor: str, value: int) -> None:
+        """Write a register of one servo and wait for no answer, as after a change of its id or its rate."""
+        entry, number = register(self.table, name), self._id(motor)
+        data = entry.address.to_bytes(self.wire.address_size, "little") + entry.encode(value, f"{motor} {name}")
+        with self._turn:
+            self.port.write(self.wire.instruction(Packet(number, self.wire.instructions.write, data)))
+            self._owed_until = self.port.now() + LATE_ANSWERS * self.patience.answer_s
+
     def sync_read(self, names: str | Sequence[str], motors: Iterable[str] | None = None) -> dict[str, list[int]]:
         """Return registers of many servos in one bus cycle, by servo, in the order of ``names``.
 

@@ -23,6 +23,7 @@ COMMANDS = (
     "probe",
     "data",
     "find",
+    "motors",
     "calibrate",
     "teleoperate",
     "twin",
