@@ -106,10 +106,11 @@ class ServoArm:
             return
         self.motors.bus.connect()
         try:
-            self.motors.identify()
-            self.motors.prepare()
-            self._sent = self.motors.hold()
-            self._state = self.motors.read()
+            with self.motors.bus.unhurried():
+                self.motors.identify()
+                self.motors.prepare()
+                self._sent = self.motors.hold()
+                self._state = self.motors.read()
         except BaseException:
             self.motors.bus.close()
             raise

@@ -4,9 +4,10 @@ One bad packet is part of the job: a servo that does not answer, or answers garb
 one call may take is spent. What happened is counted for each servo.
 """
 
+import contextlib
 import math
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from robot_learning.core.errors import BusError, ConfigError, MotorFault, UnknownName
@@ -58,6 +59,10 @@ class Patience:
             raise ConfigError(f"patience: expected times above 0 s and at least one try, got {self}")
 
 
+UNHURRIED = Patience(answer_s=0.03, tries=20, budget_s=1.0)
+"""Where no control loop waits: connecting, calibrating, setting up."""
+
+
 @dataclass(eq=False)
 class ServoBus:
     """Servos on one line. Calls from several threads take turns.
@@ -104,6 +109,15 @@ class ServoBus:
     def close(self) -> None:
         """Close the line; idempotent. The servos go on doing what they were told last."""
         self.port.close()
+
+    @contextlib.contextmanager
+    def unhurried(self) -> Iterator[None]:
+        """Wait longer for answers while the context lasts, as no control loop does."""
+        before, self.patience = self.patience, UNHURRIED
+        try:
+            yield
+        finally:
+            self.patience = before
 
     def ping(self, number: int) -> bool:
         """Return whether a servo with this id answers."""

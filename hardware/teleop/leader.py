@@ -73,9 +73,10 @@ class Leader:
             return
         self.motors.bus.connect()
         try:
-            self.motors.identify()
-            self.motors.release()
-            self.motors.prepare()
+            with self.motors.bus.unhurried():
+                self.motors.identify()
+                self.motors.release()
+                self.motors.prepare()
         except BaseException:
             self.motors.bus.close()
             raise

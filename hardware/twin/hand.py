@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from robot_learning.core.errors import UnknownName
 
-STIFFNESS, DAMPING, STRENGTH = 12.0, 0.8, 2.5
+STIFFNESS, DAMPING, STRENGTH = 12.0, 0.8, 1.3
 """Of the hand: [Nm/rad], [Nms/rad], and its greatest torque on a joint [Nm]."""
 SPEED = 2.5
 """How fast the hand moves a joint [rad/s]."""
@@ -40,7 +40,7 @@ class Hand:
         self._poses: list[NDArray[np.float64]] = []
         self._wished: NDArray[np.float64] | None = None
         self._time = self._waited_s = 0.0
-        self._waving = False
+        self._waving = self._resting = False
 
     @property
     def busy(self) -> bool:
@@ -48,11 +48,14 @@ class Hand:
         return bool(self._poses)
 
     def do(self, action: str) -> None:
-        """Begin to do something: ``middle`` and ``rest`` are poses, ``sweep`` moves each joint from stop to stop."""
+        """Begin to do something: hold the arm in the ``middle``, ``sweep`` each joint from stop to stop, or lay it to ``rest``.
+
+        ``wave`` moves it slowly for ever; ``off`` lets go of it, as does ``rest`` once it lies there.
+        """
         if action not in self.ACTIONS:
             raise UnknownName("action of the hand", action, self.ACTIONS)
         middle = self._limits.mean(axis=1)
-        self._waving = action == "wave"
+        self._waving, self._resting = action == "wave", action == "rest"
         if action == "off":
             self._wished, self._poses = None, []
         elif action == "sweep":
@@ -73,6 +76,8 @@ class Hand:
             there = self._waited_s > 0 and np.abs(self._poses[0] - position).max() < 0.1
             if len(self._poses) > 1 and (there or self._waited_s > GIVE_UP_S):
                 self._poses.pop(0)
+            elif self._resting and there:
+                self._wished, self._poses, self._resting = None, [], False
         if self._wished is None:
             return np.zeros(len(self._joints))
         pulled: NDArray[np.float64] = STIFFNESS * (self._wished - position) - DAMPING * velocity

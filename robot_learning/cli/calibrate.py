@@ -12,6 +12,7 @@ from robot_learning.core.errors import ConfigError
 from robot_learning.hardware.arms import so101
 from robot_learning.hardware.arms.calibrate import calibrate
 from robot_learning.hardware.arms.makers import FEETECH
+from robot_learning.hardware.buses.bus import UNHURRIED
 from robot_learning.hardware.calibration import history
 
 EXAMPLES = """examples:
@@ -60,7 +61,7 @@ def main(argv: list[str]) -> int:
     arguments = parser.parse_args(argv)
     name, folder = arguments.name or arguments.role, arguments.folder.expanduser()
     before = len(history(folder, name))
-    bus = so101.bus(arguments.port)
+    bus = so101.bus(arguments.port, UNHURRIED)
     bus.connect()
     try:
         found = calibrate(

@@ -7,6 +7,7 @@ from robot_learning.cli.calibrate import Terminal
 from robot_learning.hardware.arms import so101
 from robot_learning.hardware.arms.makers import FEETECH
 from robot_learning.hardware.arms.setup import release, set_up
+from robot_learning.hardware.buses.bus import UNHURRIED
 from robot_learning.hardware.buses.feetech import BAUD_RATES
 from robot_learning.hardware.buses.port import SerialPort
 
@@ -34,7 +35,7 @@ def main(argv: list[str]) -> int:
         set_up(lambda rate: SerialPort(port, rate), FEETECH, BAUD_RATES, ids, person)
         print("all servos have their ids; put them on one line and run `robot-learning calibrate`")
         return 0
-    bus = so101.bus(port)
+    bus = so101.bus(port, UNHURRIED)
     bus.connect()
     person.wait("The arm will go limp: rest it on something or hold it.")
     release(bus)
