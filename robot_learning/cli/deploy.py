@@ -13,7 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 from robot_learning.cli.compose import instantiate, run
 from robot_learning.core.errors import ConfigError
 from robot_learning.core.language import INSTRUCTION
-from robot_learning.core.protocols import Policy
+from robot_learning.core.protocols import Policy, Robot, TaskSuite
 from robot_learning.core.spec import RobotSpec, check_compatible
 from robot_learning.core.types import Goal
 from robot_learning.datasets.durable import write_atomic
@@ -28,13 +28,16 @@ EXAMPLES = (
     "robot-learning deploy checkpoint=runs/train/checkpoints/best goal=store:42@end goal_store=runs/play.zarr start=store:42@0",
     "robot-learning deploy checkpoint=runs/words/checkpoints/last instruction='open the drawer' seconds=20",
     "robot-learning deploy checkpoint=policy.onnx backend=onnx goal=runs/play.zarr:42@end seconds=60",
+    "robot-learning deploy checkpoint=runs/cube/checkpoints/last robot=so101 robot.port=/dev/ttyACM0 seconds=30",
     "robot-learning deploy checkpoint=runs/pusht/checkpoints/last task=pusht execution.execute=8 seconds=30",
 )
 
 
 def main(argv: list[str]) -> int:
     """Run the command; 0 when it ran to its end, 1 when a guard stopped the robot."""
-    return run("deploy", argv, _deploy, description=(__doc__ or "").strip(), examples=EXAMPLES)
+    chosen = {argument.partition("=")[0] for argument in argv}
+    alone = ["task=none"] if "robot" in chosen and "task" not in chosen else []  # a robot of one's own has no task's guards
+    return run("deploy", [*alone, *argv], _deploy, description=(__doc__ or "").strip(), examples=EXAMPLES)
 
 
 def _deploy(cfg: DictConfig) -> int:
@@ -59,7 +62,7 @@ def _load_alone(load: Callable[[], Policy]) -> Policy:
 
 
 def _run(cfg: DictConfig, policy: Policy, stack: ExitStack) -> int:
-    robot = instantiate(cfg.task).make_robot()
+    robot: Robot = instantiate(cfg.robot) if cfg.get("robot") is not None else _simulated(cfg)
     check_compatible(policy.spec, robot.spec, what=f"{cfg.checkpoint} does not fit {robot.spec.name}")
     goal, start = _goals(cfg, policy, robot.spec)
     guard = instantiate(cfg.guard, spec=robot.spec) if cfg.get("guard") is not None else None
@@ -83,6 +86,13 @@ def _run(cfg: DictConfig, policy: Policy, stack: ExitStack) -> int:
     out.mkdir(parents=True, exist_ok=True)
     write_atomic(out / "report.json", _json(report, meta))
     return int(report.outcome.reason.startswith("safety:"))
+
+
+def _simulated(cfg: DictConfig) -> Robot:
+    if "_target_" not in cfg.task:
+        raise ConfigError("deploy: expected a robot or a task, e.g. robot=so101 robot.port=/dev/ttyACM0, or task=play_table")
+    suite: TaskSuite = instantiate(cfg.task)
+    return suite.make_robot()
 
 
 def _goals(cfg: DictConfig, policy: Policy, spec: RobotSpec) -> tuple[Goal, dict[str, np.ndarray[Any, Any]] | None]:

@@ -26,6 +26,7 @@ COMMANDS = (
     "motors",
     "calibrate",
     "teleoperate",
+    "record",
     "twin",
     "doctor",
 )
