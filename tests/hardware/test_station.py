@@ -126,10 +126,37 @@ def test_the_page_works_word_for_word(tmp_path):
             assert process.returncode == 0, said
             assert f"{calibrations / name}/" in said
         station.tell("leader", ["hand", "wave"])
-        ports = [f"{part}.port={station.ports[name]}" for part, name in (("robot", "follower"), ("teleop", "leader"))]
-        kept = [f"{part}.calibrations={calibrations}" for part in ("robot", "teleop")]
-        done = subprocess.run(
-            [*run, "teleoperate", *ports, *kept, "seconds=8"], capture_output=True, text=True, timeout=120, check=False
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
-        assert "max_steps after 400 steps" in done.stdout
+        robot = [f"robot.port={station.ports['follower']}", f"robot.calibrations={calibrations}"]
+        leader = [f"teleop.port={station.ports['leader']}", f"teleop.calibrations={calibrations}"]
+        said = finished([*run, "teleoperate", *robot, *leader, "seconds=8"])
+        assert "max_steps after 400 steps" in said
+        store, out = tmp_path / "wave.zarr", tmp_path / "wave"
+        recorded = ["record", *robot, *leader, f"out={store}", "episodes=3", "instruction=wave"]
+        said = finished([*run, *recorded], *["\n", "s\n"] * 3)
+        assert "3 episodes recorded (3 success)" in said
+        trained = ["policy=act_small", "data=so101", "learner=act", "learner.lr=1e-3", f"data.stores=[{store}]", "steps=20"]
+        finished([*run, "train", *trained, f"out={out}", "data.validation=0"])
+        deployed = [f"checkpoint={out}/checkpoints/last", f"start={store}:0@0", "seconds=4", f"out={tmp_path}/deploy"]
+        said = finished([*run, "deploy", "robot=so101", *robot, *deployed, "execution.execute=4"])
+        assert "(max_steps) after 200 steps" in said
+
+
+def finished(command, *typed, pause_s=5.0):
+    """What a command printed, given lines to read one after the other; fails where it does."""
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+    process = subprocess.Popen(command, text=True, **pipes)
+
+    def write():
+        for line in typed:
+            time.sleep(pause_s)
+            process.stdin.write(line)
+            process.stdin.flush()
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    said = process.stdout.read()
+    writer.join()
+    process.stdin.close()
+    process.stdout.close()
+    assert process.wait(timeout=60) == 0, said
+    return said
