@@ -4,7 +4,7 @@ import argparse
 import sys
 from collections.abc import Mapping
 
-from robot_learning.core.errors import NotConnected
+from robot_learning.core.errors import ConfigError, NotConnected
 from robot_learning.hardware.arms.makers import DYNAMIXEL, FEETECH, Maker
 from robot_learning.hardware.buses.bus import ServoBus
 from robot_learning.hardware.buses.dynamixel import BAUD_RATES as DYNAMIXEL_RATES
@@ -12,6 +12,7 @@ from robot_learning.hardware.buses.dynamixel import MODELS as DYNAMIXEL_MODELS
 from robot_learning.hardware.buses.feetech import BAUD_RATES as FEETECH_RATES
 from robot_learning.hardware.buses.feetech import MODELS as FEETECH_MODELS
 from robot_learning.hardware.buses.port import SerialPort, serial_ports
+from robot_learning.hardware.buses.wire import BROADCAST
 
 EXAMPLES = """examples:
   robot-learning find ports
@@ -65,8 +66,7 @@ def _watch() -> int:
 
 
 def _motors(port: str, ids: str) -> int:
-    first, _, last = ids.partition("-")
-    numbers, found = range(int(first), int(last or first) + 1), 0
+    numbers, found = _numbers(ids), 0
     for maker, rates, models in KINDS:
         names = {number: name for name, number in models.items()}
         for rate in rates:
@@ -79,3 +79,13 @@ def _motors(port: str, ids: str) -> int:
     if not found:
         print(f"{port}: no servo answers at any rate; is the board powered, is a servo plugged in?", file=sys.stderr)
     return int(not found)
+
+
+def _numbers(ids: str) -> range:
+    first, _, last = ids.partition("-")
+    numbers = range(int(first), int(last) + 1) if first.isdigit() and last.isdigit() else range(0)
+    if ids.isdigit():
+        numbers = range(int(ids), int(ids) + 1)
+    if not numbers or numbers[-1] >= BROADCAST:
+        raise ConfigError(f"ids: expected FIRST-LAST or one id, from 0 to {BROADCAST - 1}, got {ids!r}")
+    return numbers
