@@ -125,7 +125,7 @@ def load(path: Path, name: str) -> Calibration:
             others = ", ".join(sorted(entry.name for entry in path.glob("*") if entry.is_dir())) or "none"
             raise ConfigError(
                 f"{path / name}: expected a calibration, got none; calibrated arms there: {others}; "
-                f"run `robot-learning calibrate ... robot.name={name}`"
+                f"run `robot-learning calibrate ... --name {name}`"
             )
         file = found[0]
     try:

@@ -1,6 +1,7 @@
 """An arm of servos behind the Robot protocol: joint angles in, joint angles out, and never a command beyond its limits."""
 
 import contextlib
+import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -23,6 +24,11 @@ from robot_learning.core.spec import ArraySpec, RobotSpec
 from robot_learning.core.types import Action, Observation
 from robot_learning.hardware.arms.motors import Motors, MotorState, Vector
 
+_LOG = logging.getLogger(__name__)
+
+ARRIVED = 0.15
+"""A joint this close to its goal is there: gravity and play take no more [rad]."""
+
 AtClose = Literal["park", "hold", "release"]
 """What an arm does when it is closed: go to its resting pose and let go, hold where it is, or let go at once (and fall)."""
 
@@ -36,16 +42,18 @@ class Limits:
         blind_s: How long observations may repeat the last reading while the bus does not answer [s].
         approach: Fastest motion of a joint on the way to a start or to the resting pose [rad/s].
         load: Share of full torque that the approach may need; more means that something is in the way.
+        lead: How far a goal may be ahead of its joint [rad], so that a joint that was held back does not leap when it is free.
     """
 
     velocity: float = 3.0
     blind_s: float = 0.1
     approach: float = 0.8
     load: float = 0.9
+    lead: float = 0.4
 
     def __post_init__(self) -> None:
         """Check the numbers."""
-        if not (self.velocity > 0 and self.blind_s > 0 and self.approach > 0 and 0 < self.load <= 1):
+        if not (min(self.velocity, self.blind_s, self.approach, self.lead) > 0 and 0 < self.load <= 1):
             raise ConfigError(f"limits of an arm: expected values above 0 and a load of at most 1, got {self}")
 
 
@@ -88,7 +96,7 @@ class ServoArm:
         self._base = np.where(is_gripper, motors.low, 0.0)
         self._unit = np.where(is_gripper, motors.high - motors.low, 1.0)
         self.spec = _spec(motors, name, control_hz, is_gripper, self._inside(motors.low), self._inside(motors.high))
-        self._gripper = gripper
+        self._gripper, self._is_gripper = gripper, is_gripper
         self._home = None if home is None else self._pose(home)
         self._state: MotorState | None = None
         self._sent: Vector | None = None
@@ -108,9 +116,7 @@ class ServoArm:
         try:
             with self.motors.bus.unhurried():
                 self.motors.identify()
-                self.motors.prepare()
-                self._sent = self.motors.hold()
-                self._state = self.motors.read()
+                self._hold_anew()
         except BaseException:
             self.motors.bus.close()
             raise
@@ -119,8 +125,8 @@ class ServoArm:
     def reset(self, *, seed: int | None = None, start: Mapping[str, NDArray[Any]] | None = None) -> Observation:  # noqa: ARG002
         """Drive slowly to where ``start`` shows the joints, or home, and return the first observation there."""
         self._check_connected()
-        if self._state is None or self._sent is None:
-            self._sent = self.motors.hold()
+        with self.motors.bus.unhurried():
+            self._hold_anew()
         if start is not None:
             if "joint_position" not in start:
                 raise SpecMismatch(f"{self.spec.name} start: expected joint_position, got {sorted(start)}")
@@ -134,7 +140,7 @@ class ServoArm:
 
         Raises:
             Stale: The last reading is older than that.
-            MotorFault: A motor complains of heat, load or voltage.
+            MotorFault: A motor complains of heat, load or voltage, or has let go.
             NotConnected: The cable is out.
         """
         state = self._look()
@@ -162,8 +168,10 @@ class ServoArm:
         """Drive to a pose in the action's units, slowly, and stop where something is in the way.
 
         Raises:
-            SafetyStop: A motor pulls hard and its joint does not follow; the arm holds.
+            SafetyStop: A motor pulls hard and its joint does not follow, or the arm does not arrive; the arm holds.
         """
+        if not np.isfinite(goal).all():
+            raise SafetyStop(f"{self.spec.name}: expected a finite pose to drive to, got {goal}")
         target = np.clip(np.asarray(goal, np.float64) * self._unit + self._base, self.motors.low, self.motors.high)
         if self._sent is None:
             self._sent = self.motors.hold()
@@ -173,6 +181,7 @@ class ServoArm:
             self._sleep(self.spec.dt)
             self._check_way()
         self._sleep(10 * self.spec.dt)  # what is left of the lag
+        self._check_arrival(target)
 
     def park(self) -> None:
         """Drive to the resting pose, slowly, and let go there."""
@@ -184,22 +193,35 @@ class ServoArm:
         """Hold where the arm is; never raises. Where the bus is gone the servos hold their last goal by themselves."""
         if self._connected and self._sent is not None:
             with contextlib.suppress(HardwareError):
-                self._sent = self.motors.hold()
+                here = self.motors.read().position
+                near = np.abs(self._sent - here) < ARRIVED
+                # Goals that are near stay, or each stop would sag a little; a gripper's stays, or it would drop what it holds.
+                self._sent = self.motors.hold(np.where(near | self._is_gripper, self._sent, here))
 
     def close(self) -> None:
         """Park, hold or release, as ``at_close`` says, and close the bus; idempotent.
 
-        An arm that cannot be parked (no bus, something in the way) holds where it is.
+        An arm that cannot be parked (no bus, something in the way) holds where it is, and a warning says why.
         """
         if not self._connected:
             return
-        with contextlib.suppress(HardwareError, SafetyStop):
+        try:
             if self.at_close == "park":
                 self.park()
             elif self.at_close == "release":
                 self.motors.release()
-        self._connected, self._state, self._sent = False, None, None
-        self.motors.bus.close()
+        except (HardwareError, SafetyStop) as error:
+            _LOG.warning(
+                "%s: could not %s (%s); its motors may be on: rest it on something and run `robot-learning motors release "
+                "so101 --port %s`",
+                self.spec.name,
+                self.at_close,
+                error,
+                self.motors.bus.port.name,
+            )
+        finally:
+            self._connected, self._state, self._sent = False, None, None
+            self.motors.bus.close()
 
     def _look(self) -> MotorState:
         self._check_connected()
@@ -212,6 +234,12 @@ class ServoArm:
         state = self._state
         if self._gripping(state) and len(state.alerts) == 1:
             return state
+        if self._sent is not None and not state.torque.all():
+            limp = ", ".join(name for name, on in zip(self.motors.names, state.torque, strict=True) if not on)
+            raise MotorFault(
+                f"{self.spec.name}: {limp} let go by itself (lowest voltage {state.voltage.min():.1f} V), as after a restart; "
+                "check the supply and the cable, hold the arm, then reset"
+            )
         if state.alerts:
             told = "; ".join(f"{joint} {', '.join(alerts)}" for joint, alerts in state.alerts.items())
             warmest, lowest = state.temperature.max(), state.voltage.min()
@@ -229,9 +257,27 @@ class ServoArm:
             self._let_go(target)
         reach = velocity * self.spec.dt
         near = np.clip(target, self._sent - reach, self._sent + reach)
+        if self._state is not None:
+            near = np.clip(near, self._state.position - self.limits.lead, self._state.position + self.limits.lead)
         self._sent = self.motors.command(np.clip(near, self.motors.low, self.motors.high))
         sent: Action = self._inside(self._sent).astype(np.float32)
         return np.clip(sent, self.spec.action.low, self.spec.action.high)  # what rounding took beyond
+
+    def _check_arrival(self, target: Vector) -> None:
+        """Raise :class:`SafetyStop` where a joint is not where it was driven to; a gripper may hold something."""
+        far = (np.abs(self._look().position - target) > ARRIVED) & ~self._is_gripper
+        if far.any():
+            joint = self.motors.names[int(np.argmax(far))]
+            self.stop()
+            raise SafetyStop(
+                f"{self.spec.name}: {joint} does not get to where it was driven; what is in the way? The arm holds"
+            )
+
+    def _hold_anew(self) -> None:
+        """Write what servos forget when they restart, and hold the arm where it is."""
+        self.motors.prepare(self.limits.velocity)
+        self._sent = self.motors.hold()
+        self._state = self.motors.read()
 
     def _gripping(self, state: MotorState) -> bool:
         """Return whether the gripper is overloaded and nothing else: it holds something, weakened by its own protection."""

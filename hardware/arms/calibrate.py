@@ -6,6 +6,7 @@
 4. a person lays the arm to rest; that pose is where it may be let go
 """
 
+import contextlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
@@ -61,21 +62,38 @@ def calibrate(bus: ServoBus, maker: Maker, plan: Plan, guide: Guide, *, name: st
 
     Raises:
         BusError: Servos are missing; the message lists which answer.
-        HardwareError: A joint was not moved to its stops, or crossed the end of a turn; nothing is saved, begin again.
+        HardwareError: A joint was not moved to its stops, or crossed the end of a turn; the servos have their former offsets
+            again, begin anew.
     """
     models = _identify(bus, plan)
+    if any(value for (value,) in bus.sync_read("torque_enable").values()):
+        guide.wait("The motors are on, and go off now: hold the arm, or it falls.")
+    former = {joint: offset for joint, (offset,) in bus.sync_read("homing_offset").items()}
     unlock(bus, maker)
-    guide.wait(
-        "The motors are off: hold the arm, or it falls. Move every joint to about the middle of its range; "
-        "docs/so101.md has a picture."
-    )
+    try:
+        joints = _measure(bus, maker, plan, guide, models)
+    except BaseException:
+        with contextlib.suppress(HardwareError):
+            for joint, offset in former.items():
+                keep(bus, joint, {"homing_offset": offset})
+            lock(bus, maker)
+        raise
+    for joint, found in joints.items():
+        keep(bus, joint, {"min_position": found.low, "max_position": found.high, **plan.kept.get(joint, {})})
+    lock(bus, maker)
+    return Calibration(plan.arm, name, joints, now(), operator, adapter)
+
+
+def _measure(bus: ServoBus, maker: Maker, plan: Plan, guide: Guide, models: Mapping[str, int]) -> dict[str, JointCalibration]:
+    """Let the person move the arm, and return what was found."""
+    guide.wait("The motors are off. Move every joint to about the middle of its range; docs/so101.md has a picture.")
     offsets = {joint: _home(bus, maker, joint) for joint in bus.motors}
     ends = _record(bus, guide)
     _check_spans(plan, ends)
     guide.wait("Lay the arm down in its resting pose, in which it may be let go: folded, on the table or on itself.")
     rest = {joint: position for joint, (position,) in bus.sync_read("present_position").items()}
     firmware = bus.sync_read(maker.firmware)
-    joints = {
+    return {
         joint: JointCalibration(
             id=number,
             model=models[joint],
@@ -89,10 +107,6 @@ def calibrate(bus: ServoBus, maker: Maker, plan: Plan, guide: Guide, *, name: st
         )
         for joint, number in bus.motors.items()
     }
-    for joint, (low, high) in ends.items():
-        keep(bus, joint, {"min_position": low, "max_position": high, **plan.kept.get(joint, {})})
-    lock(bus, maker)
-    return Calibration(plan.arm, name, joints, now(), operator, adapter)
 
 
 def unlock(bus: ServoBus, maker: Maker) -> None:

@@ -18,7 +18,8 @@ class Maker:
         table: Registers.
         baud: Usual rate [bit/s].
         resolution: Steps of a turn.
-        state: Registers of position, velocity, load, voltage and temperature.
+        state: Registers of torque enable, position, velocity, load, voltage and temperature.
+        speed: Register that limits how fast a servo moves.
         velocity_unit: [rad/s].
         load_unit: Fraction of full torque.
         firmware: Registers that make up the firmware's version.
@@ -33,7 +34,8 @@ class Maker:
     table: ControlTable
     baud: int
     resolution: int
-    state: tuple[str, str, str, str, str]
+    state: tuple[str, str, str, str, str, str]
+    speed: str
     velocity_unit: float
     load_unit: float
     firmware: tuple[str, ...]
@@ -54,7 +56,8 @@ FEETECH = Maker(
     table=feetech.STS,
     baud=1_000_000,
     resolution=feetech.RESOLUTION,
-    state=("present_position", "present_velocity", "present_load", "present_voltage", "present_temperature"),
+    state=("torque_enable", "present_position", "present_velocity", "present_load", "present_voltage", "present_temperature"),
+    speed="goal_velocity",
     velocity_unit=2 * math.pi / feetech.RESOLUTION,
     load_unit=0.001,
     firmware=("firmware_major", "firmware_minor"),
@@ -72,7 +75,8 @@ DYNAMIXEL = Maker(
     table=dynamixel.X_SERIES,
     baud=1_000_000,
     resolution=dynamixel.RESOLUTION,
-    state=("present_position", "present_velocity", "present_pwm", "present_voltage", "present_temperature"),
+    state=("torque_enable", "present_position", "present_velocity", "present_pwm", "present_voltage", "present_temperature"),
+    speed="profile_velocity",
     velocity_unit=0.229 * 2 * math.pi / 60,
     load_unit=1 / 885,
     firmware=("firmware",),

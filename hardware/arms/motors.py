@@ -6,12 +6,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from robot_learning.core.errors import HardwareError, SpecMismatch
+from robot_learning.core.errors import HardwareError, MotorFault, SpecMismatch
 from robot_learning.hardware.arms.makers import Maker
+from robot_learning.hardware.arms.setup import release
 from robot_learning.hardware.buses.bus import ServoBus
 from robot_learning.hardware.calibration import Calibration
 
 Vector = NDArray[np.float64]
+
+_ATTEMPTS = 3
 
 SLACK_STEPS = 60
 """So far beyond its calibrated range a joint may stand, from play and give, before the calibration is called wrong."""
@@ -27,6 +30,7 @@ class MotorState:
         load: Fraction of full torque, signed.
         voltage: [V].
         temperature: [degrees Celsius].
+        torque: Whether the motor is on.
         time: When the bus cycle ended, monotonic [s].
         alerts: Complaints by joint, of those that have any.
     """
@@ -36,6 +40,7 @@ class MotorState:
     load: Vector
     voltage: Vector
     temperature: Vector
+    torque: NDArray[np.bool_]
     time: float
     alerts: Mapping[str, tuple[str, ...]]
 
@@ -70,7 +75,7 @@ class Motors:
         lines = []
         offsets, models = self.bus.sync_read("homing_offset"), self.bus.sync_read("model")
         firmware = self.bus.sync_read(self.maker.firmware)
-        positions = self.bus.sync_read(self.maker.state[0])
+        positions = self.bus.sync_read("present_position")
         for name, joint in self.calibration.joints.items():
             version = ".".join(map(str, firmware[name]))
             pairs = (
@@ -95,9 +100,12 @@ class Motors:
                 "replaced? Plug in the right arm, or run `robot-learning calibrate`"
             )
 
-    def prepare(self) -> None:
-        """Write the maker's settings where they differ; that takes the torque off, so only what differs is written."""
-        for register, value in self.maker.settings.items():
+    def prepare(self, velocity: float | None = None) -> None:
+        """Write the maker's settings, and the fastest motion [rad/s], where they differ; servos forget some with the power."""
+        settings = dict(self.maker.settings)
+        if velocity is not None:
+            settings[self.maker.speed] = max(1, round(velocity / self.maker.velocity_unit))
+        for register, value in settings.items():
             for name, (present,) in self.bus.sync_read(register).items():
                 if present != value:
                     self._write_kept(register, name, value)
@@ -108,11 +116,12 @@ class Motors:
         numbers = np.array([answers[name] for name in self.names], dtype=np.float64)
         sign = np.sign(self._scale)
         return MotorState(
-            position=(numbers[:, 0] - self._zero) * self._scale,
-            velocity=numbers[:, 1] * sign * self.maker.velocity_unit,
-            load=numbers[:, 2] * sign * self.maker.load_unit,
-            voltage=numbers[:, 3] * 0.1,
-            temperature=numbers[:, 4],
+            position=(numbers[:, 1] - self._zero) * self._scale,
+            velocity=numbers[:, 2] * sign * self.maker.velocity_unit,
+            load=numbers[:, 3] * sign * self.maker.load_unit,
+            voltage=numbers[:, 4] * 0.1,
+            temperature=numbers[:, 5],
+            torque=numbers[:, 0] > 0,
             time=self.bus.port.now(),
             alerts={name: health.alerts for name, health in self.bus.health.items() if health.alerts},
         )
@@ -124,19 +133,45 @@ class Motors:
         sent: Vector = (steps - self._zero) * self._scale
         return sent
 
-    def hold(self) -> Vector:
-        """Make the motors hold the arm where it is, with the torque on, and return where that is [rad].
+    def hold(self, goals: Vector | None = None) -> Vector:
+        """Make the motors hold ``goals`` [rad], or the arm where it is, with the torque on, and return what they hold.
 
-        The goals are written before the torque comes on: a servo pulls to whatever its goal register holds.
+        The goals are written before the torque comes on, because a servo pulls to whatever its goal register holds, and both
+        are read back, because nobody answers a write to many.
+
+        Raises:
+            MotorFault: A motor does not take its goal or its torque; what is on stays on.
+            BusError: A motor does not answer.
         """
-        here = self.command(self.read().position)
-        self.bus.sync_write("torque_enable", dict.fromkeys(self.names, 1))
-        return here
+        wanted = self._held(self.read().position if goals is None else goals)
+        self._write_all("goal_position", wanted)
+        self._write_all("torque_enable", dict.fromkeys(self.names, 1))
+        held: Vector = (np.array([wanted[name] for name in self.names]) - self._zero) * self._scale
+        return held
 
     def release(self) -> None:
-        """Take the torque off: the arm goes limp and falls unless it rests on something."""
-        for name in self.names:
-            self.bus.write("torque_enable", name, 0)
+        """Take the torque off: the arm goes limp and falls unless it rests on something.
+
+        Raises:
+            BusError: Some motors do not answer; all that do are off.
+        """
+        release(self.bus)
+
+    def _held(self, goals: Vector) -> dict[str, int]:
+        """Return goals [steps], which may lie as far beyond the calibrated range as a joint may stand."""
+        slack = np.array([-SLACK_STEPS, SLACK_STEPS])[:, None]
+        steps = np.clip(np.rint(goals / self._scale + self._zero), *(self._steps.T + slack))
+        return {name: int(step) for name, step in zip(self.names, steps, strict=True)}
+
+    def _write_all(self, register: str, values: Mapping[str, int]) -> None:
+        """Write a register of all motors and see that they took it; what was lost is written again."""
+        for _ in range(_ATTEMPTS):
+            self.bus.sync_write(register, values)
+            found = {name: value for name, (value,) in self.bus.sync_read(register).items()}
+            wrong = [name for name, value in values.items() if found[name] != value]
+            if not wrong:
+                return
+        raise MotorFault(f"{self.bus.port.name}, {', '.join(wrong)}: does not take {register}; switch the power off and on")
 
     @property
     def holding(self) -> bool:
@@ -149,8 +184,8 @@ class Motors:
         kept = self.maker.table[register].kept
         if kept and was_on:
             raise HardwareError(
-                f"{name}: expected {register} {value}, which can be set with the torque off only; rest the arm on "
-                f"something and run `robot-learning motors release`, then connect again"
+                f"{name}: expected {register} {value}, which can be set with the torque off only; rest the arm on something, "
+                f"run `robot-learning motors release so101 --port {self.bus.port.name}`, and connect again"
             )
         if kept and self.maker.lock is not None:
             self.bus.write(self.maker.lock, name, 0)

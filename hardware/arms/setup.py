@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 
-from robot_learning.core.errors import HardwareError
+from robot_learning.core.errors import BusError, HardwareError
 from robot_learning.hardware.arms.calibrate import Guide, keep
 from robot_learning.hardware.arms.makers import Maker
 from robot_learning.hardware.buses.bus import ServoBus
@@ -43,15 +43,24 @@ def give_id(open_port: Callable[[int], Port], maker: Maker, rates: Sequence[int]
     bus = ServoBus(open_port(maker.baud), maker.wire, maker.table, {NAME: number})
     bus.connect()
     answers = bus.ping(number)
+    if answers and maker.lock is not None:
+        bus.write(maker.lock, NAME, 1)
     bus.close()
     if not answers:
         raise HardwareError(f"the servo took id {number} and does not answer; switch its power off and on, and begin again")
 
 
 def release(bus: ServoBus) -> None:
-    """Take the torque off every servo of a connected bus."""
-    for joint in bus.motors:
-        bus.write("torque_enable", joint, 0)
+    """Take the torque off every servo of a connected bus. Raises :class:`BusError` for those that do not answer."""
+    bus.sync_write("torque_enable", dict.fromkeys(bus.motors, 0))
+    silent = []
+    for joint, number in bus.motors.items():
+        try:
+            bus.write("torque_enable", joint, 0)
+        except BusError:
+            silent.append(f"{joint} (id {number})")
+    if silent:
+        raise BusError(f"{bus.port.name}: no answer from {', '.join(silent)}, which may hold on; the others are off")
 
 
 def _scan(port: Port, maker: Maker) -> list[int]:
@@ -70,8 +79,3 @@ def _change(port: Port, maker: Maker, number: int, registers: dict[str, int]) ->
     for register, value in registers.items():
         bus.tell(register, NAME, value)
     bus.close()
-    if maker.lock is not None and "id" in registers:
-        bus = ServoBus(port, maker.wire, maker.table, {NAME: registers["id"]})
-        bus.connect()
-        bus.tell(maker.lock, NAME, 1)
-        bus.close()

@@ -203,8 +203,8 @@ class ServoBus:
         span = self._span(address, size)
         answers: dict[int, bytes] = {}
         with self._turn:
-            self._outlast_late_answers(self.wire.instructions.sync_read, span)
             until = self.port.now() + self.patience.budget_s
+            self._outlast_late_answers(self.wire.instructions.sync_read, span)
             for _ in range(self.patience.tries):
                 missing = [number for number in numbers if number not in answers]
                 if not missing or self.port.now() >= until:
@@ -217,8 +217,8 @@ class ServoBus:
         """Ask one servo until it answers or the budget is spent."""
         patience = patience or self.patience
         with self._turn:
-            self._outlast_late_answers(packet.code, packet.data)
             until = self.port.now() + patience.budget_s
+            self._outlast_late_answers(packet.code, packet.data)
             for _ in range(patience.tries):
                 answers = self._round(packet, wanted, until)
                 if answers or self.port.now() >= until:
@@ -245,7 +245,7 @@ class ServoBus:
             for status in self._decoder.statuses(received):
                 if status.id in wanted and status.id not in answers and self._accept(status, wanted[status.id]):
                     answers[status.id] = status.data
-            if not received and self.port.now() >= due:
+            if self.port.now() >= due:  # whatever still comes in: a line may never be quiet
                 break
         silent = [number for number in wanted if number not in answers]
         if silent:
@@ -286,7 +286,7 @@ class ServoBus:
         who = ", ".join(self._called(number) for number in numbers)
         return BusError(
             f"{self.port.name}, {who}: no answer to `{what}` in {1e3 * self.patience.budget_s:.0f} ms; check power, cables and "
-            f"ids (`robot-learning find motors port={self.port.name}` lists who answers)"
+            f"ids (`robot-learning find motors --port {self.port.name}` lists who answers)"
         )
 
 

@@ -16,6 +16,8 @@ except ImportError:  # Windows
 else:
     _GONE = (OSError, termios.error)  # the latter, from emptying the line of a device that has gone, is no OSError
 
+_UNUSABLE: tuple[type[Exception], ...] = (*_GONE, ValueError)  # ValueError: a rate that the adapter cannot do
+
 _PATIENCE_S = 0.001
 """How long one wait for the first byte takes at most; waits end early when bytes come in."""
 
@@ -79,7 +81,7 @@ class SerialPort:
         serial = _pyserial()
         try:
             self._line = serial.Serial(self.name, self.baud, timeout=_PATIENCE_S, write_timeout=0.1, exclusive=True)
-        except (serial.SerialException, OSError) as error:
+        except _UNUSABLE as error:
             raise NotConnected(_why_not(self.name, error)) from error
         with contextlib.suppress(AttributeError, NotImplementedError, ValueError, OSError):
             self._line.set_low_latency_mode(True)  # adapters that collect bytes for 16 ms pass them on at once; Linux only

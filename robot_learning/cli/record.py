@@ -20,7 +20,7 @@ EXAMPLES = (
 
 
 def main(argv: list[str]) -> int:
-    """Run the command."""
+    """Run the command; 0 when it ran to its end, 1 when a guard stopped the robot."""
     return run("record", argv, _record, description=(__doc__ or "").strip(), examples=EXAMPLES)
 
 
@@ -39,5 +39,6 @@ def _record(cfg: DictConfig) -> int:
             episode_seconds=cfg.episode_seconds,
             guard=guard,
         )
-        print(session.run(cfg.episodes, operator=str(cfg.operator or getpass.getuser())))
-    return 0
+        report = session.run(cfg.episodes, operator=str(cfg.operator or getpass.getuser()))
+        print(report)
+    return int(report.safety)

@@ -20,7 +20,7 @@ from robot_learning.core.protocols import Clock, Guard, Robot
 from robot_learning.core.types import End, Goal, Observation, Outcome
 from robot_learning.datasets.recorder import Recorder
 from robot_learning.datasets.store import DemoStore
-from robot_learning.learning.interrupt import Interrupt
+from robot_learning.learning.interrupt import Gently, Interrupt
 from robot_learning.runtime.clock import WallClock
 from robot_learning.runtime.episode import run_episode
 from robot_learning.runtime.guards import standard_guards
@@ -53,6 +53,7 @@ class RecordReport:
         verdicts: How many of them ended how.
         dropped: How many were dropped to be done again.
         timing: How regularly the last episode ran; None where there was none.
+        ended: Why the last episode, or the time between two, ended.
     """
 
     store: str
@@ -60,6 +61,12 @@ class RecordReport:
     verdicts: Counter[str] = field(default_factory=Counter)
     dropped: int = 0
     timing: TimingReport | None = None
+    ended: str = ""
+
+    @property
+    def safety(self) -> bool:
+        """Return whether a guard stopped the robot, which ended the session."""
+        return self.ended.startswith("safety:")
 
     def __str__(self) -> str:
         """Return the report as lines of a terminal."""
@@ -70,6 +77,8 @@ class RecordReport:
         if self.timing is not None:
             late = self.timing.overruns_start + self.timing.overruns
             lines.append(f"  last one: {self.timing.rate_hz:.2f} Hz, jitter {self.timing.jitter}, {late} overruns")
+        if self.safety:
+            lines.append(f"  the robot was stopped: {self.ended}")
         return "\n".join(lines)
 
 
@@ -116,14 +125,16 @@ class Session:
             stack.enter_context(closing(self.teleoperator))
             self.robot.connect()
             stack.enter_context(closing(self.robot))
-            interrupt = stack.enter_context(Interrupt())
+            interrupt = stack.enter_context(Interrupt(gently=False))
             self.say(HELP)
             while report.episodes < episodes and not interrupt.requested:
                 self.say(f"episode {report.episodes + 1} of {episodes}: set the scene, then press Enter")
-                if self._between(interrupt).reason != "begin":
+                report.ended = self._between(interrupt).reason
+                if report.ended != "begin":
                     break
                 self._check_disk()
-                if self._record(recorder, interrupt, report).reason in ("quit", "stopped"):
+                report.ended = self._record(recorder, interrupt, report).reason
+                if report.ended in ("quit", "stopped") or report.safety:
                     break
         return report
 
@@ -150,6 +161,7 @@ class Session:
         else:
             report.episodes += 1
             verdict = {True: "success", False: "failure", None: "no verdict"}[outcome.success]
+            verdict = "stopped by a guard" if outcome.reason.startswith("safety:") else verdict
             report.verdicts[verdict] += 1
             self.say(f"episode {recorder.last_index} of {report.store}: {verdict}, {outcome.duration_s:.1f} s")
         return outcome
@@ -170,7 +182,14 @@ class Session:
 
         guard = self.guard or standard_guards(self.robot.spec, max_age_s=0.5)
         return run_episode(
-            self.robot, self.teleoperator, guard, clock, max_steps=max_steps, goal=goal, done=done, observers=observers
+            self.robot,
+            self.teleoperator,
+            guard,
+            clock,
+            max_steps=max_steps,
+            goal=goal,
+            done=done,
+            observers=[Gently(interrupt), *observers],
         )
 
     def _check_disk(self) -> None:

@@ -8,7 +8,7 @@ from typing import Protocol
 
 from robot_learning.core.protocols import Actor, Clock, Guard, Robot
 from robot_learning.core.types import End, Outcome
-from robot_learning.learning.interrupt import Interrupt
+from robot_learning.learning.interrupt import Gently, Interrupt
 from robot_learning.runtime.clock import WallClock
 from robot_learning.runtime.episode import run_episode
 from robot_learning.runtime.guards import standard_guards
@@ -76,7 +76,7 @@ def teleoperate(
         stack.enter_context(closing(teleoperator))
         robot.connect()
         stack.enter_context(closing(robot))
-        interrupt = stack.enter_context(Interrupt())
+        interrupt = stack.enter_context(Interrupt(gently=False))
         line = ProgressLine(timing, seconds=seconds or math.inf, hz=robot.spec.control_hz)
         outcome = run_episode(
             robot,
@@ -85,6 +85,6 @@ def teleoperate(
             clock,
             max_steps=steps,
             done=lambda _: End("stopped by the operator") if interrupt.requested else None,
-            observers=[timing, line],
+            observers=[Gently(interrupt), timing, line],
         )
         return TeleoperationReport(robot.spec.name, outcome, timing.report())

@@ -5,7 +5,7 @@ that could delay a control step is put to rest (:mod:`robot_learning.serving.rea
 """
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -20,7 +20,7 @@ from robot_learning.core.spec import check_compatible
 from robot_learning.core.types import End, Goal, Outcome
 from robot_learning.datasets.recorder import Recorder
 from robot_learning.datasets.store import DemoStore
-from robot_learning.learning.interrupt import Interrupt
+from robot_learning.learning.interrupt import Gently, Interrupt
 from robot_learning.runtime.actors import ChunkedActor
 from robot_learning.runtime.asynchronous import AsyncActor
 from robot_learning.runtime.clock import WallClock
@@ -164,7 +164,7 @@ def deploy(
     watchers: list[StepObserver] = [timing, *observers, *([] if recorder is None else [recorder])]
     if progress:
         watchers.append(ProgressLine(timing, seconds=seconds, hz=robot.spec.control_hz, extra=lambda: _held(actor)))
-    with _running(robot, actor) as (stopped, real_time):
+    with _running(robot, actor) as (interrupt, real_time):
         outcome = run_episode(
             robot,
             actor,
@@ -174,23 +174,27 @@ def deploy(
             seed=seed,
             goal=goal,
             start=start,
-            done=lambda observation: stopped() or (done(observation) if done is not None else None),
-            observers=watchers,
+            done=lambda observation: _stopped(interrupt) or (done(observation) if done is not None else None),
+            observers=[Gently(interrupt), *watchers],
         )
     return _report(robot, actor, outcome, timing.report(), recorder, real_time=real_time)
 
 
+def _stopped(interrupt: Interrupt) -> End | None:
+    return End("stopped by the operator") if interrupt.requested else None
+
+
 @contextmanager
-def _running(robot: Robot, actor: AsyncActor | ChunkedActor) -> Iterator[tuple[Callable[[], End | None], bool]]:
-    """Connect and close the robot and the actor; yields a function that tells an operator's stop, and the priority."""
+def _running(robot: Robot, actor: AsyncActor | ChunkedActor) -> Iterator[tuple[Interrupt, bool]]:
+    """Connect and close the robot and the actor; yields what tells an operator's stop, and the priority."""
     with ExitStack() as stack:
         if isinstance(actor, AsyncActor):
             stack.enter_context(closing(actor))
         stack.enter_context(closing(robot))
         robot.connect()
-        interrupt = stack.enter_context(Interrupt())
+        interrupt = stack.enter_context(Interrupt(gently=False))
         real_time = stack.enter_context(undisturbed())
-        yield (lambda: End("stopped by the operator") if interrupt.requested else None), real_time
+        yield interrupt, real_time
 
 
 def open_record(path: Path, robot: Robot, meta: Mapping[str, Any] | None = None) -> DemoStore:

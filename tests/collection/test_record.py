@@ -10,7 +10,7 @@ import pytest
 
 from robot_learning.collection.keys import TypedKeys, single_keys
 from robot_learning.collection.record import Session
-from robot_learning.core.errors import ConfigError, Stale
+from robot_learning.core.errors import ConfigError, SafetyStop, Stale
 from robot_learning.datasets.store import DemoStore
 from robot_learning.runtime.guards import Guards
 from tests.hardware.twins import TwinClock, so101_arm, so101_leader, so101_line
@@ -114,6 +114,28 @@ def test_what_was_recorded_before_a_fault_is_kept(place):
         assert [episode.outcome.success for episode in store] == [True, None]
         assert store[1].outcome.reason.startswith("Stale")
         assert store[1].steps > 50
+
+
+@pytest.mark.parametrize("presses", [(), ((5, "\n"),)], ids=["between", "within"])
+def test_a_guards_stop_ends_the_session_and_is_said(place, presses):
+    class Refusing(Guards):
+        def check(self, observation, action):
+            self.seen = getattr(self, "seen", 0) + 1
+            if self.seen > 30:
+                raise SafetyStop("too wild")
+            return action
+
+    lines = so101_line(), so101_line()
+    leader, follower = so101_leader(lines[0]), so101_arm(lines[1])
+    ports = follower.motors.bus.port, leader.motors.bus.port
+    with DemoStore.create(place, follower.spec) as store:
+        session = Session(
+            follower, leader, store, Script(*presses), guard=Refusing(), make_clock=lambda dt: TwinClock(dt, *ports), say=str
+        )
+        report = session.run(5)
+    assert report.safety
+    assert "too wild" in str(report)
+    assert "failure" not in report.verdicts
 
 
 def test_a_full_disk_is_told_before_anything_moves(place, monkeypatch):

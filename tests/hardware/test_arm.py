@@ -127,9 +127,7 @@ def test_no_command_is_faster_than_the_limit(line):
     far[0] += 1.0
     sent = arm.apply(far)
     assert sent[0] - here[0] == pytest.approx(1.0 / 50, abs=0.004), "one period at 1 rad/s"
-    assert line.bank.servos[0].memory["goal_position"] == pytest.approx(
-        arm.motors.bus.sync_read("goal_position")["shoulder_pan"][0]
-    )
+    assert line.bank.servos[0].memory["goal_velocity"] == round(1.0 / FEETECH.velocity_unit), "the servo limits itself, too"
     arm.close()
 
 
@@ -270,3 +268,86 @@ def test_the_same_settings_let_a_new_program_take_over_a_holding_arm(line):
     second = ServoArm(Motors(first.motors.bus, FEETECH, so101_calibration(line)), name="so101", sleep=DirectPort(line).sleep)
     second.connect()
     assert second.motors.holding
+
+
+def test_noise_never_makes_connecting_move_or_leave_the_arm_limp():
+    for seed in range(25):
+        line = so101_line()
+        line.seed, line.noise = seed, 0.003
+        line.__post_init__()
+        line.bank.body.place(REST)
+        line.bank.advance(1.0)  # it lies still, and does not fall while it is limp
+        for servo in line.bank.servos:
+            servo.memory["goal_position"] = 1500
+        before, arm = angles(line), so101_arm(line, at_close="hold")
+        arm.connect()
+        assert all(servo.memory["torque_enable"] for servo in line.bank.servos)
+        arm.motors.bus.port.sleep(0.3)
+        assert angles(line) == pytest.approx(before, abs=0.08)
+        arm.close()
+
+
+def test_a_servo_that_restarts_is_noticed(arm, line):
+    arm.reset()
+    line.bank.servos[1].power_cycle()
+    with pytest.raises(MotorFault, match=r"shoulder_lift let go by itself .*check the supply"):
+        arm.observe()
+    arm.reset()
+    assert arm.motors.holding
+    assert line.bank.servos[1].memory["acceleration"] == 254, "what it forgot was written again"
+
+
+def test_a_joint_that_was_held_back_does_not_leap(arm, line):
+    arm.reset()
+    line.bank.body.push["shoulder_pan"] = -2.5
+    goal = arm.observe()["joint_position"].copy()
+    goal[0] = 1.5
+    for _ in range(40):
+        arm.apply(goal)
+        arm.motors.bus.port.sleep(0.02)
+        arm.observe()
+    held = angles(line)[0]
+    line.plugged = False
+    line.bank.body.push["shoulder_pan"] = 0.0
+    fastest = _fastest_while(line, lambda: arm.motors.bus.port.sleep(2.0))
+    assert angles(line)[0] - held < arm.limits.lead + 0.1
+    assert fastest < 1.2 * arm.limits.velocity
+
+
+def test_stopping_keeps_what_the_gripper_holds_and_does_not_sag(arm, line):
+    arm.reset(start={"joint_position": np.array([0, -0.5, 0.3, 0, 0, 0.4], np.float32)})
+    goals = [servo.memory["goal_position"] for servo in line.bank.servos]
+    line.bank.body.push["gripper"] = 0.8  # something between the fingers
+    arm.motors.bus.port.sleep(0.3)
+    for _ in range(10):
+        arm.stop()
+    assert [servo.memory["goal_position"] for servo in line.bank.servos] == goals
+
+
+def test_a_start_that_is_not_reached_is_told(arm, line):
+    line.bank.servos[1].memory["torque_limit"] = 100
+    with pytest.raises(SafetyStop, match="shoulder_lift does not get to where it was driven"):
+        arm.reset(start={"joint_position": np.array([0, 1.0, -1.0, 0, 0, 0.2], np.float32)})
+
+
+def test_an_arm_that_cannot_be_parked_says_why(line, caplog):
+    arm = so101_arm(line)
+    arm.connect()
+    line.silent = frozenset({2})
+    arm.close()
+    assert "could not park" in caplog.text
+    assert "shoulder_lift (id 2)" in caplog.text
+    assert "motors release so101 --port" in caplog.text
+
+
+def test_releasing_reaches_all_that_answer(arm, line):
+    line.silent = frozenset({2})
+    with pytest.raises(BusError, match=r"no answer from shoulder_lift \(id 2\), which may hold on; the others are off"):
+        arm.motors.release()
+    assert not any(servo.memory["torque_enable"] for servo in line.bank.servos), "it hears, it only does not answer"
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_a_pose_that_is_not_finite_is_not_driven_to(arm, bad):
+    with pytest.raises(SafetyStop, match="finite pose"):
+        arm.approach(np.full(6, bad))

@@ -242,3 +242,18 @@ def test_gravity_does_not_leak_between_lines():
     first, second = make_line(), make_line()
     first.bank.advance(1.0)
     assert second.bank.motion().position == pytest.approx(0, abs=1e-6)
+
+
+def test_a_line_that_never_goes_quiet_does_not_hold_a_call_up():
+    bus, _ = direct()
+
+    class Babbling(type(bus.port)):
+        def read(self, until):
+            self.sleep(0.0005)
+            return b"\x55" * 20
+
+    bus.port.__class__ = Babbling
+    began = bus.port.now()
+    with pytest.raises(BusError):
+        bus.read("present_position", "gripper")
+    assert bus.port.now() - began < 2 * bus.patience.budget_s

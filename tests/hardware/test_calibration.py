@@ -152,3 +152,43 @@ def test_a_missing_or_foreign_file_is_told(tmp_path):
 def test_names_that_are_paths_are_refused(tmp_path, name):
     with pytest.raises(ConfigError, match="name of an arm"):
         load(tmp_path, name)
+
+
+def test_an_aborted_calibration_leaves_the_former_one_in_force():
+    line = so101_line()
+    before = so101_calibration(line)
+
+    class Leaving(TwinGuide):
+        def watch(self, text, poll):
+            raise KeyboardInterrupt
+
+    port = DirectPort(line)
+    bus = so101.bus(port)
+    bus.connect()
+    with pytest.raises(KeyboardInterrupt):
+        calibrate(bus, FEETECH, so101.plan(), Leaving(line, port), name="x", operator="", adapter="")
+    line.bank.body.hand.do("middle")
+    port.sleep(3.0)
+    assert Motors(bus, FEETECH, before).check() == []
+    assert all(servo.memory["lock"] for servo in line.bank.servos)
+
+
+def test_motors_that_are_on_go_off_only_after_a_word():
+    line = so101_line()
+    port = DirectPort(line)
+    bus = so101.bus(port)
+    bus.connect()
+    Motors(bus, FEETECH, so101_calibration(line)).hold()
+    torque = []
+
+    class Careful(TwinGuide):
+        def wait(self, text):
+            torque.append((text, [servo.memory["torque_enable"] for servo in line.bank.servos]))
+            if len(torque) == 2:
+                raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        calibrate(bus, FEETECH, so101.plan(), Careful(line, port), name="x", operator="", adapter="")
+    assert "go off now: hold the arm" in torque[0][0]
+    assert torque[0][1] == [1] * 6
+    assert torque[1][1] == [0] * 6
