@@ -134,7 +134,7 @@ def keep(bus: ServoBus, joint: str, registers: Mapping[str, int]) -> None:
 
 
 def _identify(bus: ServoBus, plan: Plan) -> dict[str, int]:
-    found = bus.scan(bus.motors.values())
+    found = bus.scan(bus.motors.values(), tries=bus.patience.tries)
     wrong = {number: model for number, model in found.items() if model not in plan.models}
     missing = [f"{joint} (id {number})" for joint, number in bus.motors.items() if number not in found]
     if missing or wrong:

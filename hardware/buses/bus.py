@@ -123,9 +123,9 @@ class ServoBus:
         """Return whether a servo with this id answers."""
         return number in self._ask(Packet(number, self.wire.instructions.ping), {number: None})
 
-    def scan(self, numbers: Iterable[int] = range(BROADCAST)) -> dict[int, int]:
-        """Return the model numbers of the servos that answer, by id. All ids take about two seconds."""
-        once = Patience(self.patience.answer_s, 1, self.patience.budget_s)
+    def scan(self, numbers: Iterable[int] = range(BROADCAST), *, tries: int = 2) -> dict[int, int]:
+        """Return the model numbers of the servos that answer, by id. All ids take about three seconds."""
+        once = Patience(self.patience.answer_s, tries, self.patience.budget_s)
         model = register(self.table, "model")
         found = {}
         for number in numbers:

@@ -62,10 +62,10 @@ def _load_alone(load: Callable[[], Policy]) -> Policy:
 
 
 def _run(cfg: DictConfig, policy: Policy, stack: ExitStack) -> int:
-    robot: Robot = instantiate(cfg.robot) if cfg.get("robot") is not None else _simulated(cfg)
+    robot: Robot = instantiate(cfg.robot) if cfg.get("robot") else _simulated(cfg)
     check_compatible(policy.spec, robot.spec, what=f"{cfg.checkpoint} does not fit {robot.spec.name}")
     goal, start = _goals(cfg, policy, robot.spec)
-    guard = instantiate(cfg.guard, spec=robot.spec) if cfg.get("guard") is not None else None
+    guard = instantiate(cfg.guard, spec=robot.spec) if cfg.get("guard") else None
     out = Path(cfg.out)
     meta = {"checkpoint": str(cfg.checkpoint), "goal": cfg.goal, "instruction": cfg.instruction, "start": cfg.start}
     store = stack.enter_context(open_record(out / "episodes.zarr", robot)) if cfg.record else None
@@ -89,7 +89,7 @@ def _run(cfg: DictConfig, policy: Policy, stack: ExitStack) -> int:
 
 
 def _simulated(cfg: DictConfig) -> Robot:
-    if "_target_" not in cfg.task:
+    if not cfg.get("task"):
         raise ConfigError("deploy: expected a robot or a task, e.g. robot=so101 robot.port=/dev/ttyACM0, or task=play_table")
     suite: TaskSuite = instantiate(cfg.task)
     return suite.make_robot()

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from robot_learning.core.errors import ConfigError, NotConnected
 from robot_learning.hardware.arms.makers import DYNAMIXEL, FEETECH, Maker
-from robot_learning.hardware.buses.bus import ServoBus
+from robot_learning.hardware.buses.bus import Patience, ServoBus
 from robot_learning.hardware.buses.dynamixel import BAUD_RATES as DYNAMIXEL_RATES
 from robot_learning.hardware.buses.dynamixel import MODELS as DYNAMIXEL_MODELS
 from robot_learning.hardware.buses.feetech import BAUD_RATES as FEETECH_RATES
@@ -24,6 +24,9 @@ KINDS: tuple[tuple[Maker, tuple[int, ...], Mapping[str, int]], ...] = (
     (FEETECH, FEETECH_RATES, FEETECH_MODELS),
     (DYNAMIXEL, DYNAMIXEL_RATES, DYNAMIXEL_MODELS),
 )
+
+PATIENCE = Patience(answer_s=0.015)
+"""Longer than in a control loop: an adapter may collect bytes for up to 16 ms."""
 
 
 def main(argv: list[str]) -> int:
@@ -70,7 +73,7 @@ def _motors(port: str, ids: str) -> int:
     for maker, rates, models in KINDS:
         names = {number: name for name, number in models.items()}
         for rate in rates:
-            bus = ServoBus(SerialPort(port, rate), maker.wire, maker.table, {})
+            bus = ServoBus(SerialPort(port, rate), maker.wire, maker.table, {}, PATIENCE)
             bus.connect()
             for number, model in bus.scan(numbers).items():
                 print(f"id {number:<4}{names.get(model, f'model {model}'):<14}{maker.name}, {rate} bit/s")

@@ -26,7 +26,7 @@ def main(argv: list[str]) -> int:
 
 def _record(cfg: DictConfig) -> int:
     robot, teleoperator = instantiate(cfg.robot), instantiate(cfg.teleop)
-    guard = instantiate(cfg.guard, spec=robot.spec) if cfg.get("guard") is not None else None
+    guard = instantiate(cfg.guard, spec=robot.spec) if cfg.get("guard") else None
     Path(cfg.out).parent.mkdir(parents=True, exist_ok=True)
     store = open_record(Path(cfg.out), robot)
     with store, single_keys(sys.stdin) as keys:

@@ -20,7 +20,7 @@ def main(argv: list[str]) -> int:
 
 def _teleoperate(cfg: DictConfig) -> int:
     robot, teleoperator = instantiate(cfg.robot), instantiate(cfg.teleop)
-    guard = instantiate(cfg.guard, spec=robot.spec) if cfg.get("guard") is not None else None
+    guard = instantiate(cfg.guard, spec=robot.spec) if cfg.get("guard") else None
     print(f"{robot.spec.name}: the follower comes to the leader slowly, then follows; Ctrl-C stops")
     report = teleoperate(robot, teleoperator, seconds=cfg.seconds, guard=guard)
     print(report)

@@ -8,7 +8,9 @@ from robot_learning.cli import calibrate, find, motors, teleoperate
 from robot_learning.cli.main import main
 from robot_learning.core.errors import ConfigError, NotConnected
 from robot_learning.hardware.arms import so101
-from robot_learning.hardware.buses.bus import UNHURRIED
+from robot_learning.hardware.arms.makers import FEETECH
+from robot_learning.hardware.buses.bus import UNHURRIED, Patience
+from robot_learning.hardware.buses.feetech import MODELS
 from robot_learning.hardware.twin.station import Station
 
 
@@ -18,6 +20,14 @@ def port(tmp_path_factory):
         yield str(station.ports["follower"])
 
 
+@pytest.fixture
+def unhurried(monkeypatch):
+    """Two rates only, and time for a twin on a busy machine."""
+    monkeypatch.setattr(find, "KINDS", ((FEETECH, (1_000_000, 500_000), MODELS),))
+    monkeypatch.setattr(find, "PATIENCE", Patience(answer_s=0.2, budget_s=2.0))
+
+
+@pytest.mark.usefixtures("unhurried")
 def test_find_motors_lists_who_answers(port, capsys):
     assert find.main(["motors", "--port", port, "--ids", "5-8"]) == 0
     said = capsys.readouterr().out.splitlines()

@@ -10,7 +10,7 @@ from robot_learning.cli.compose import compose, expand, groups, instantiate, run
 from robot_learning.cli.main import main
 from robot_learning.core.errors import ConfigError, UnknownName
 
-ROOTS = ("collect", "train", "evaluate", "deploy")
+ROOTS = ("collect", "train", "evaluate", "deploy", "teleoperate", "record")
 
 
 def sweep(root, argv, function):
